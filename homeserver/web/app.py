@@ -12,7 +12,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from homeserver.protocol.errors import MatrixError
 from homeserver.web.endpoint import Auth, Route, endpoint, routes_of
@@ -63,6 +63,10 @@ class WebApp(Starlette):
         self._observe_answer = observe_answer
         self._draining = False
         self._idle = asyncio.Event()
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """The bare router: every error is rendered here, so Starlette's own error layers would only cost time."""
+        return self.router
 
     @property
     def endpoint_routes(self) -> tuple[Route, ...]:
