@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LARGEST_IN_LIST = 500
+# Kept as numbers: every row has one.
+_STANDINGS = (Standing.ACCEPTED, Standing.SOFT_FAILED, Standing.REJECTED)
 
 
 class Place(NamedTuple):
@@ -107,7 +109,7 @@ _BY_ID = STORED_EVENTS.where(events.c.event_id.in_(bindparam("ids", expanding=Tr
 _BY_NID = STORED_EVENTS.where(events.c.nid.in_(bindparam("nids", expanding=True)))
 
 # What clients may be shown at all: accepted events that have a place in the timeline.
-VISIBLE = and_(events.c.position.is_not(None), events.c.standing == Standing.ACCEPTED.value)
+VISIBLE = and_(events.c.position.is_not(None), events.c.standing == 0)
 _IN_ROOM = STORED_EVENTS.where(rooms.c.room_id == bindparam("room_id"), VISIBLE)
 _SINCE = (
     _IN_ROOM.where(events.c.position > bindparam("after"), events.c.position <= bindparam("up_to"))
@@ -158,6 +160,11 @@ _LOG = (
     .order_by(events.c.position)
     .limit(bindparam("limit"))
 )
+
+
+def standing_code(standing: Standing) -> int:
+    """How a standing is stored."""
+    return _STANDINGS.index(standing)
 
 
 def load_events(connection: Connection, event_ids: Collection[str]) -> dict[str, StoredEvent]:
@@ -273,7 +280,7 @@ def _unpack(rows: Iterable[Row[Any]]) -> list[StoredEvent]:
                 event=Event(orjson.loads(pdu), room_version, event_id),
                 nid=nid,
                 position=position,
-                standing=Standing(standing),
+                standing=_STANDINGS[standing],
                 reason=reason,
                 state_before=state_before,
                 state_after=state_after,

@@ -19,7 +19,7 @@ from homeserver.protocol.relations import relation_of
 from homeserver.protocol.room_versions import RoomVersion
 from homeserver.storage.changes import Change
 from homeserver.storage.database import Transaction
-from homeserver.storage.events import StoredEvent, TransactionId, load_events
+from homeserver.storage.events import StoredEvent, TransactionId, load_events, standing_code
 from homeserver.storage.memberships import record_membership
 from homeserver.storage.room_state import StateDelta, create_group
 from homeserver.storage.room_summaries import create_summary, update_summary
@@ -92,6 +92,8 @@ class Appended:
     extremities: tuple[Extremity, ...]
     state_group: int | None
     state_changes: Mapping[StateKey, str | None]
+    # The redactions among the events, by the id of the event each takes the content of.
+    redactions: Mapping[str, Event]
 
 
 @dataclass(slots=True)
@@ -159,7 +161,13 @@ def append(tx: Transaction, batch: AppendBatch) -> Appended:
     if tx.connection.execute(_UPDATE_ROOM, values).rowcount != 1:
         raise RoomMoved(batch.room_id)
     appended = Appended(
-        batch.room_id, tuple(progress.written), revision + 1, batch.extremities, progress.group, progress.changes
+        batch.room_id,
+        tuple(progress.written),
+        revision + 1,
+        batch.extremities,
+        progress.group,
+        progress.changes,
+        {item.redacts: item.event for item in batch.appends if item.redacts is not None},
     )
     tx.announce(Change(progress.position, "event", batch.room_id, _users_concerned(appended), appended))
     return appended
@@ -235,7 +243,7 @@ def _insert_event(tx: Transaction, item: Append, room_nid: int, position: int, g
         "state_key": event.state_key,
         "sender": event.sender,
         "origin_server_ts": event.origin_server_ts,
-        "standing": item.standing.value,
+        "standing": standing_code(item.standing),
         "reason": item.reason,
         "state_before_nid": group,
         "state_after_nid": group,
