@@ -63,6 +63,8 @@ class StoredEvent:
     redacted_by: Event | None = None
     # The client format as bytes, made once by whoever serves it first and dropped when the event is redacted.
     client_json: bytes | None = None
+    # False while nothing is known to relate to it, True once something does, None when only the database knows.
+    has_children: bool | None = None
 
     @property
     def event_id(self) -> str:
