@@ -1,0 +1,9 @@
+"""The typed SQLAlchemy Core tables, one module per subject; importing this package registers all of them.
+
+Row numbers end in `_nid` and never leave `homeserver.storage`.
+"""
+
+from homeserver.storage.tables import events, log, rooms
+from homeserver.storage.tables.metadata import metadata
+
+__all__ = ["events", "log", "metadata", "rooms"]

@@ -1,0 +1,134 @@
+"""Runs storage functions: reads side by side, writes one after another and many to a transaction (group commit).
+
+Two engines, one face: SQLite in a few reader threads and one writer thread, PostgreSQL over asyncpg.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import bindparam, insert, select, update
+
+from homeserver.storage.tables.log import positions
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from homeserver.storage.changes import Change
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LOG = "log"
+_SELECT_POSITION = select(positions.c.value).where(positions.c.name == LOG)
+_LOCK_POSITION = _SELECT_POSITION.with_for_update()
+_STORE_POSITION = update(positions).where(positions.c.name == LOG).values(value=bindparam("new_value"))
+_FIRST_POSITION = insert(positions).values(name=LOG, value=0)
+
+Query = Callable[Concatenate["Connection", P], T]
+ChangeFunction = Callable[Concatenate["Transaction", P], T]
+
+
+class StorageClosed(Exception):
+    """The database was asked for something after it was closed."""
+
+
+def load_position(connection: Connection) -> int:
+    """The position of the newest committed change, as this connection's snapshot sees it."""
+    return int(connection.execute(_SELECT_POSITION).scalar_one())
+
+
+def create_position(connection: Connection) -> None:
+    """Give a new database its counter."""
+    if connection.execute(_SELECT_POSITION).first() is None:
+        connection.execute(_FIRST_POSITION)
+
+
+class Transaction:
+    """One group commit under way. Writers get their connection and their positions from it."""
+
+    __slots__ = ("_first", "_position", "announced", "connection")
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.announced: list[Change] = []
+        self._first: int | None = None
+        self._position = 0
+
+    def next_position(self) -> int:
+        """The log position of one durable change. The first call takes the counter's row lock until commit."""
+        if self._first is None:
+            self._first = self._position = int(self.connection.execute(_LOCK_POSITION).scalar_one())
+        self._position += 1
+        return self._position
+
+    def announce(self, change: Change) -> None:
+        """Hand `change` to whoever waits for the log, after the commit."""
+        self.announced.append(change)
+
+    def finish(self) -> int | None:
+        """Store the counter; the new position, or None when nothing took one."""
+        if self._first is None or self._position == self._first:
+            return None
+        self.connection.execute(_STORE_POSITION, {"new_value": self._position})
+        return self._position
+
+
+@dataclass(slots=True)
+class Job:
+    """A queued change: what to run, and where its outcome goes."""
+
+    change: Callable[..., Any]
+    args: tuple[Any, ...]
+    resolve: Callable[[Any, BaseException | None], None]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a job: its result, or the error that it alone is to see."""
+
+    job: Job
+    result: Any = None
+    error: BaseException | None = None
+
+
+def run_jobs(transaction: Transaction, jobs: Sequence[Job]) -> list[Outcome]:
+    """Run `jobs` in order inside one transaction. Any failure ends the whole run, so that the caller rolls back."""
+    return [Outcome(job, job.change(transaction, *job.args)) for job in jobs]
+
+
+Announce = Callable[[Sequence["Change"], "int | None"], None]
+
+
+class Database(ABC):
+    """The seam between services and SQL."""
+
+    @abstractmethod
+    async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `query(connection, ...)` in one consistent snapshot and hand back what it returns."""
+
+    @abstractmethod
+    async def write(self, change: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `change(transaction, ...)` and commit it, together with whatever else is queued.
+
+        Returns after the commit. `change` must have no effect but SQL: when a neighbour in the same transaction
+        fails, the transaction is rolled back and every change runs again in one of its own.
+        """
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Connect, and create the schema of a new database or bring an older one up to date."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Finish what is queued and let go of all connections."""
+
+    def on_commit(self, announce: Announce) -> None:
+        """Have `announce(changes, position)` called in the event loop after every commit that changed the log."""
+        self._announce = announce
+
+    def __init__(self) -> None:
+        self._announce: Announce = lambda changes, position: None

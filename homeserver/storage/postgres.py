@@ -1,0 +1,147 @@
+"""PostgreSQL behind `Database`: the same storage functions, run over asyncpg on held connections.
+
+`AsyncConnection.run_sync` lets plain functions over a `Connection` run without threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from homeserver.storage.database import Database, Job, Outcome, StorageClosed, Transaction, create_position, run_jobs
+from homeserver.storage.schema import prepare_schema
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from homeserver.storage.changes import Change
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_MOST_JOBS_IN_A_TRANSACTION = 256
+_SCHEMA_LOCK = 7_281_904_511  # any number, the same in every process: one of them prepares the schema
+
+
+class PostgresDatabase(Database):
+    """One PostgreSQL database, shared with any number of other processes."""
+
+    def __init__(self, url: str, *, readers: int = 4, statement_timeout_ms: int = 60_000) -> None:
+        super().__init__()
+        self._engine: AsyncEngine = create_async_engine(
+            url,
+            pool_size=readers + 1,
+            max_overflow=0,
+            isolation_level="REPEATABLE READ",
+            connect_args={
+                "timeout": 10,
+                "server_settings": {"statement_timeout": str(statement_timeout_ms), "application_name": "starling"},
+            },
+        )
+        self._read_slots = asyncio.Semaphore(readers)
+        self._writes: asyncio.Queue[Job] = asyncio.Queue()
+        self._writer: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        async with self._engine.connect() as connection:
+            await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _SCHEMA_LOCK})
+            await connection.commit()
+            await connection.run_sync(prepare_schema)
+            await connection.run_sync(create_position)
+            await connection.commit()
+            await connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _SCHEMA_LOCK})
+            await connection.commit()
+        self._writer = asyncio.create_task(self._write_loop(), name="storage-writer")
+
+    async def close(self) -> None:
+        if self._writer is None:
+            return
+        await self._writes.join()
+        self._writer.cancel()
+        await asyncio.gather(self._writer, return_exceptions=True)
+        self._writer = None
+        await self._engine.dispose()
+
+    async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._writer is None:
+            raise StorageClosed
+        try:
+            return await self._read(query, args, kwargs)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            # The server went away between two reads: the pool has dropped the connection, a new one may work.
+            return await self._read(query, args, kwargs)
+
+    async def write(self, change: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._writer is None:
+            raise StorageClosed
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        function: Callable[..., T] = change
+        if kwargs:
+            function = lambda first, *rest: change(first, *rest, **kwargs)  # noqa: E731
+        self._writes.put_nowait(Job(function, args, lambda result, error: _settle(future, result, error)))
+        return await future
+
+    async def _read(self, query: Callable[..., T], args: Any, kwargs: dict[str, Any]) -> T:
+        async with self._read_slots, self._engine.connect() as connection:
+            return await connection.run_sync(query, *args, **kwargs)
+
+    async def _write_loop(self) -> None:
+        while True:
+            jobs = [await self._writes.get()]
+            while len(jobs) < _MOST_JOBS_IN_A_TRANSACTION and not self._writes.empty():
+                jobs.append(self._writes.get_nowait())
+            try:
+                await self._commit(jobs)
+            finally:
+                for _ in jobs:
+                    self._writes.task_done()
+
+    async def _commit(self, jobs: list[Job]) -> None:
+        try:
+            outcomes, changes, position = await self._run_transaction(jobs)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - handed to whoever awaits the write
+            if len(jobs) == 1:
+                jobs[0].resolve(None, error)
+                return
+            for job in jobs:
+                await self._commit([job])
+            return
+        if changes:
+            self._announce(changes, position)
+        for outcome in outcomes:
+            outcome.job.resolve(outcome.result, outcome.error)
+
+    async def _run_transaction(self, jobs: list[Job]) -> tuple[list[Outcome], list[Change], int | None]:
+        async with self._write_connection() as connection, connection.begin():
+            return await connection.run_sync(_run, jobs)
+
+    @asynccontextmanager
+    async def _write_connection(self) -> AsyncIterator[AsyncConnection]:
+        async with self._engine.connect() as connection:
+            # A writer waits for the counter's row lock, then must see what the holder committed.
+            yield await connection.execution_options(isolation_level="READ COMMITTED")
+
+
+def _run(connection: Connection, jobs: list[Job]) -> tuple[list[Outcome], list[Change], int | None]:
+    transaction = Transaction(connection)
+    outcomes = run_jobs(transaction, jobs)
+    return outcomes, transaction.announced, transaction.finish()
+
+
+def _settle(future: asyncio.Future[T], result: T, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)
