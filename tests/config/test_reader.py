@@ -154,8 +154,8 @@ def test_mistakes_in_the_environment_name_the_variable() -> None:
     env = {"HOMESERVER__DATABASE__POOL_SIZE": "many"}
     assert mistakes("", env) == [
         (
-            "HOMESERVER__DATABASE__POOL_SIZE: database.pool_size: must be a valid integer, unable to parse string as an "
-            "integer"
+            "HOMESERVER__DATABASE__POOL_SIZE: database.pool_size: must be a valid integer, unable to parse string as "
+            "an integer"
         )
     ]
 

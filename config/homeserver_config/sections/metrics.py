@@ -10,4 +10,4 @@ from homeserver_config.values import Section
 class MetricsSettings(Section):
     """Figures for Prometheus, at /metrics of every listener with the resource metrics."""
 
-    enabled: bool = Field(default=False, description="Whether figures are collected.")
+    enabled: bool = Field(default=False, description="Whether figures are served.")
