@@ -43,6 +43,17 @@ class TransactionId(NamedTuple):
     transaction_id: str
 
 
+class Mention(NamedTuple):
+    """A member whom an event singles out.
+
+    `notify`: it notifies them although it notifies nobody else. `highlight`: it is shown to them as important.
+    """
+
+    user_id: str
+    notify: bool
+    highlight: bool
+
+
 @dataclass(slots=True, eq=False)
 class StoredEvent:
     """An event of the log. `position` is None for an outlier, negative for history fetched backwards.
@@ -65,6 +76,8 @@ class StoredEvent:
     client_json: bytes | None = None
     # False while nothing is known to relate to it, True once something does, None when only the database knows.
     has_children: bool | None = None
+    # Whom the event singles out; kept for events of this process's memory only.
+    mentions: Sequence[Mention] = ()
 
     @property
     def event_id(self) -> str:
