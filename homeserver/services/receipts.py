@@ -59,7 +59,7 @@ class Receipts:
             raise invalid_param("`thread_id` must not be empty.")
         root = await self._thread_of(stored)
         # A thread's root belongs to the main timeline and to its thread.
-        if thread_id != (root or MAIN_THREAD) and thread_id != stored.event_id:
+        if thread_id not in {root or MAIN_THREAD, stored.event_id}:
             raise MatrixError("M_INVALID_PARAM", "The event is not part of this thread.", 400)
 
     async def _thread_of(self, stored: StoredEvent) -> str | None:

@@ -19,9 +19,7 @@ _CHANGED = (
             (memberships.c.membership == "join")
             & or_(
                 rooms.c.latest_position > bindparam("after"),
-                exists().where(
-                    (receipts.c.room_nid == rooms.c.nid) & (receipts.c.position > bindparam("after"))
-                ),
+                exists().where((receipts.c.room_nid == rooms.c.nid) & (receipts.c.position > bindparam("after"))),
             ),
         ),
     )

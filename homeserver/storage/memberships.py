@@ -104,9 +104,7 @@ _SHARED_ROOMS = (
 _HEROES = (
     select(memberships.c.user_id)
     .join(rooms, rooms.c.nid == memberships.c.room_nid)
-    .where(
-        rooms.c.room_id == bindparam("room_id"), memberships.c.membership.in_(bindparam("wanted", expanding=True))
-    )
+    .where(rooms.c.room_id == bindparam("room_id"), memberships.c.membership.in_(bindparam("wanted", expanding=True)))
     .order_by(memberships.c.position, memberships.c.user_id)
     .limit(bindparam("limit"))
 )
@@ -165,7 +163,7 @@ def load_joined_members(connection: Connection, room_id: str) -> list[Member]:
 
 def load_local_members(connection: Connection, room_id: str) -> dict[str, str]:
     """Our own users who are joined to, invited to or knocking on a room, with their membership."""
-    return {user_id: membership for user_id, membership in connection.execute(_LOCAL_MEMBERS, {"room_id": room_id})}
+    return {row.user_id: row.membership for row in connection.execute(_LOCAL_MEMBERS, {"room_id": room_id})}
 
 
 def load_users_sharing_rooms(connection: Connection, user_id: str) -> set[str]:

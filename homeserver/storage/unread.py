@@ -54,9 +54,7 @@ _NOTIFYING = (
     .limit(_MOST_COUNTED)
 )
 _MENTIONING = (
-    select(
-        event_mentions.c.position, event_mentions.c.thread_root, event_mentions.c.notify, event_mentions.c.highlight
-    )
+    select(event_mentions.c.position, event_mentions.c.thread_root, event_mentions.c.notify, event_mentions.c.highlight)
     .join(rooms, rooms.c.nid == event_mentions.c.room_nid)
     .where(
         event_mentions.c.user_id == bindparam("user"),

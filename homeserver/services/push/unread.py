@@ -151,9 +151,7 @@ class Unread:
             user_id, name if isinstance(name, str) else None, room.joined_count, PowerLevels.of(state, room.version)
         )
 
-    async def _load(
-        self, user_id: str, rooms: Sequence[Room], up_to: int, rules: CompiledRuleset | None
-    ) -> None:
+    async def _load(self, user_id: str, rooms: Sequence[Room], up_to: int, rules: CompiledRuleset | None) -> None:
         by_id = {room.room_id: room for room in rooms}
         loaded = await self._database.read(_load_many, list(by_id), user_id, up_to)
         for room_id, known in loaded.items():
@@ -162,7 +160,9 @@ class Unread:
                 events = await self._database.read(load_newest, room_id, known.read.room, up_to, _MOST_EVALUATED)
                 judged = [await self._judge(stored, user_id, room, rules) for stored in events]
                 known.unread = [
-                    found for found in judged if found is not None and not known.read.covers(found.position, found.thread)
+                    found
+                    for found in judged
+                    if found is not None and not known.read.covers(found.position, found.thread)
                 ]
             self._known.put((user_id, room_id), known)
 

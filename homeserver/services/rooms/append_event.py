@@ -284,9 +284,7 @@ class AppendEvent:
             for key, event_id in wanted.items()
         }
 
-    async def _redacted_target(
-        self, event: Event, auth: Mapping[StateKey, Event], create: Event | None
-    ) -> str | None:
+    async def _redacted_target(self, event: Event, auth: Mapping[StateKey, Event], create: Event | None) -> str | None:
         if event.redacts is None:
             return None
         target = await self._events.find(event.redacts)

@@ -20,9 +20,9 @@ from homeserver.runtime.bounded_cache import BoundedCache
 from homeserver.storage.changes import Change
 from homeserver.storage.database import Database
 from homeserver.storage.memberships import load_local_members
-from homeserver.storage.room_summaries import MemberCounts, load_member_counts
 from homeserver.storage.room_log import Appended, Extremity
 from homeserver.storage.room_state import StateMap, apply_changes, load_state
+from homeserver.storage.room_summaries import MemberCounts, load_member_counts
 from homeserver.storage.rooms import find_room
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ class Room:
 
     __slots__ = (
         "extremities",
+        "heroes",
         "latest_position",
         "local_members",
-        "heroes",
         "lock",
         "members",
         "resolved_at",
@@ -238,4 +238,3 @@ def _load_room(connection: Connection, room_id: str, server_name: str) -> Room |
         members=load_member_counts(connection, room_id),
         server_name=server_name,
     )
-

@@ -170,9 +170,7 @@ class SyncHub:
             return change.user_ids
         room = self._rooms.in_memory(change.room_id)
         if room is None:
-            members = [
-                user_id for user_id, watched in self._watched.items() if change.room_id in watched.memberships
-            ]
+            members = [user_id for user_id, watched in self._watched.items() if change.room_id in watched.memberships]
         else:
             members = [user_id for user_id, membership in room.local_members.items() if membership == "join"]
         return {*members, *change.user_ids} if change.user_ids else members

@@ -97,7 +97,9 @@ class JoinedRooms:
                 "limited": timeline.limited,
                 "prev_batch": timeline.prev_batch,
             },
-            "ephemeral": {"events": [event for event in ephemeral if wanted.ephemeral.accepts(event["type"], None, room.room_id)]},
+            "ephemeral": {
+                "events": [event for event in ephemeral if wanted.ephemeral.accepts(event["type"], None, room.room_id)]
+            },
             "account_data": {
                 "events": [
                     {"type": kind, "content": orjson.Fragment(content)}
@@ -206,9 +208,7 @@ class JoinedRooms:
             needed |= {span.reader.user_id, *await self._heroes(span, room)}
         if not wanted.include_redundant_members:
             needed = self._lazy.unsent(span.reader.user_id, device, room.room_id, needed)
-        in_timeline = {
-            stored.event.state_key for stored in timeline.events if stored.event.type == MEMBER
-        }
+        in_timeline = {stored.event.state_key for stored in timeline.events if stored.event.type == MEMBER}
         members = {(MEMBER, user_id): room.state.get((MEMBER, user_id)) for user_id in needed - in_timeline}
         kept = {key: event_id for key, event_id in changed.items() if key[0] != MEMBER}
         if not whole:
@@ -235,9 +235,7 @@ class JoinedRooms:
             room.heroes = await self._database.read(load_hero_candidates, room.room_id, _MOST_HEROES + 1)
         return [user_id for user_id in room.heroes if user_id != span.reader.user_id][:_MOST_HEROES]
 
-    def _ephemeral(
-        self, span: Span, room: Room, receipts: Iterable[Receipt], whole: bool
-    ) -> list[dict[str, Any]]:
+    def _ephemeral(self, span: Span, room: Room, receipts: Iterable[Receipt], whole: bool) -> list[dict[str, Any]]:
         events = []
         content = receipts_content(receipts, span.reader.user_id)
         if content:
@@ -297,5 +295,3 @@ def _with_fields(rendered: list[orjson.Fragment], span: Span) -> list[Any]:
     if fields is None:
         return list(rendered)
     return [apply_event_fields(orjson.loads(orjson.dumps(event)), fields) for event in rendered]
-
-

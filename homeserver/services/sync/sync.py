@@ -119,9 +119,7 @@ class Sync:
         has_news |= await self._add_presence(body, span)
         request, since = span.request, span.request.since
         to_device_after = since.to_device if since is not None else 0
-        has_news |= await self._add_device(
-            body, request, to_device_after, span.up_to, span.ephemeral, span.up_to
-        )
+        has_news |= await self._add_device(body, request, to_device_after, span.up_to, span.ephemeral, span.up_to)
         if not span.initial:
             has_news |= await self._add_device_lists(body, span, changes)
         return body, has_news
@@ -135,9 +133,7 @@ class Sync:
             found = span.watched.memberships.get(room_id)
             if found is not None and found.membership == "join":
                 memberships.setdefault(room_id, found)
-        allowed = {
-            room_id: found for room_id, found in memberships.items() if span.request.filter.allows_room(room_id)
-        }
+        allowed = {room_id: found for room_id, found in memberships.items() if span.request.filter.allows_room(room_id)}
         joined = [room_id for room_id, found in allowed.items() if found.membership == "join"]
         rooms = {room_id: await self._rooms.get(room_id) for room_id in joined}
         news_since = {room_id: await self._news_since(span, allowed[room_id]) for room_id in joined}
@@ -241,9 +237,7 @@ class Sync:
             return found.membership, {f"{found.membership}_state": {"events": state}}
         return "leave", await self._left_part(span, found, changes)
 
-    async def _left_part(
-        self, span: Span, found: Membership, changes: dict[str, set[str]]
-    ) -> dict[str, Any] | None:
+    async def _left_part(self, span: Span, found: Membership, changes: dict[str, set[str]]) -> dict[str, Any] | None:
         if found.forgotten or (not span.whole and found.position <= span.after):
             return None
         room = await self._rooms.find(found.room_id)
@@ -259,7 +253,9 @@ class Sync:
         )
         if was_in:
             changes["left_rooms"].add(found.room_id)
-        return {name: part.body[name] for name in ("timeline", "state", "state_after", "account_data") if name in part.body}
+        return {
+            name: part.body[name] for name in ("timeline", "state", "state_after", "account_data") if name in part.body
+        }
 
     async def _was_joined(self, span: Span, found: Membership) -> bool:
         key = (MEMBER, span.reader.user_id)
@@ -349,9 +345,7 @@ class Sync:
         return True
 
     @staticmethod
-    def _note_changes(
-        changes: dict[str, set[str]], span: Span, room: Room, memberships: Any, *, is_new: bool
-    ) -> None:
+    def _note_changes(changes: dict[str, set[str]], span: Span, room: Room, memberships: Any, *, is_new: bool) -> None:
         if span.initial:
             return
         if is_new:
