@@ -3,7 +3,7 @@
 Row numbers end in `_nid` and never leave `homeserver.storage`.
 """
 
-from homeserver.storage.tables import log
+from homeserver.storage.tables import accounts, log, sessions, user_data
 from homeserver.storage.tables.metadata import metadata
 
-__all__ = ["log", "metadata"]
+__all__ = ["accounts", "log", "metadata", "sessions", "user_data"]
