@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, or_, select
+from sqlalchemy import BigInteger, bindparam, delete, or_, select
 
 from homeserver.storage.changes import Change
 from homeserver.storage.tables.user_data import account_data, room_account_data
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from homeserver.storage.database import Transaction
 
-_AFTER = bindparam("after")
+_AFTER = bindparam("after", type_=BigInteger)
 _SELECT_GLOBAL = (
     select(account_data.c.type, account_data.c.content)
     .where(account_data.c.user_id == bindparam("of_user"), account_data.c.position > _AFTER)
