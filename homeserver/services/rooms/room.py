@@ -1,0 +1,211 @@
+"""A room in memory: where its event graph ends, its current state, our members, and its newest events.
+
+Loaded once, then kept up to date by the commits of this process; the revision tells when another process was faster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import orjson
+from sqlalchemy import Connection
+
+from homeserver.protocol.errors import MatrixError, not_found
+from homeserver.protocol.events import StateKey
+from homeserver.protocol.identifiers import server_name_of
+from homeserver.protocol.receipt import Standing
+from homeserver.protocol.room_versions import RoomVersion, get_room_version
+from homeserver.runtime.bounded_cache import BoundedCache
+from homeserver.storage.changes import Change
+from homeserver.storage.database import Database
+from homeserver.storage.memberships import load_local_members
+from homeserver.storage.room_log import Appended, Extremity
+from homeserver.storage.room_state import StateMap, apply_changes, load_state
+from homeserver.storage.rooms import find_room
+
+if TYPE_CHECKING:
+    from homeserver.storage.events import StoredEvent
+
+_TAIL_LENGTH = 100
+_BYTES_OF_A_STATE_ENTRY = 320
+_BYTES_OF_A_TAIL = 150_000
+
+MEMBER = "m.room.member"
+
+
+class Room:
+    """One room. `tail` holds every visible event with a position above `tail_after`, oldest first.
+
+    `lock` serialises writers within this process; across processes the revision does.
+    """
+
+    __slots__ = (
+        "extremities",
+        "latest_position",
+        "local_members",
+        "lock",
+        "revision",
+        "room_id",
+        "server_name",
+        "state",
+        "state_group",
+        "tail",
+        "tail_after",
+        "version",
+    )
+
+    def __init__(
+        self,
+        room_id: str,
+        version: RoomVersion,
+        *,
+        revision: int,
+        extremities: tuple[Extremity, ...],
+        state_group: int | None,
+        state: StateMap,
+        latest_position: int,
+        local_members: dict[str, str],
+        server_name: str,
+    ) -> None:
+        self.room_id = room_id
+        self.version = version
+        self.lock = asyncio.Lock()
+        self.revision = revision
+        self.extremities = extremities
+        self.state_group = state_group
+        self.state = state
+        self.latest_position = latest_position
+        self.local_members = local_members
+        self.server_name = server_name
+        self.tail: list[StoredEvent] = []
+        self.tail_after = latest_position
+
+    def state_id(self, event_type: str, state_key: str = "") -> str | None:
+        """The id of the event that holds an entry of the current state."""
+        return self.state.get((event_type, state_key))
+
+    def apply(self, appended: Appended) -> None:
+        """Take over what a commit made of the room."""
+        self.revision = appended.revision
+        self.extremities = appended.extremities
+        self.state_group = appended.state_group
+        self.latest_position = appended.events[-1].position or self.latest_position
+        if appended.state_changes:
+            # A new dict: readers that hold the old one go on with the state they began with.
+            self.state = dict(self.state)
+            apply_changes(self.state, appended.state_changes)
+            self._follow_members(appended)
+        self.tail.extend(stored for stored in appended.events if stored.standing is Standing.ACCEPTED)
+        if len(self.tail) > 2 * _TAIL_LENGTH:
+            gone = self.tail[-_TAIL_LENGTH - 1]
+            self.tail_after = gone.position or self.tail_after
+            del self.tail[:-_TAIL_LENGTH]
+
+    def newest(self, after: int, up_to: int, limit: int) -> list[StoredEvent] | None:
+        """The newest `limit` events with `after` < position <= `up_to`, oldest first; None when memory has not all."""
+        if after < self.tail_after:
+            return None
+        found = [stored for stored in self.tail if stored.position is not None and after < stored.position <= up_to]
+        return found[-limit:]
+
+    @property
+    def size(self) -> int:
+        """Roughly the bytes of memory this takes."""
+        return len(self.state) * _BYTES_OF_A_STATE_ENTRY + _BYTES_OF_A_TAIL
+
+    def _follow_members(self, appended: Appended) -> None:
+        by_id = {stored.event_id: stored.event for stored in appended.events}
+        for (event_type, user_id), event_id in appended.state_changes.items():
+            if event_type != MEMBER or server_name_of(user_id) != self.server_name:
+                continue
+            event = by_id.get(event_id) if event_id is not None else None
+            membership = event.membership if event is not None else None
+            if membership in {"join", "invite", "knock"}:
+                self.local_members = {**self.local_members, user_id: membership}
+            elif user_id in self.local_members:
+                self.local_members = {name: kind for name, kind in self.local_members.items() if name != user_id}
+
+
+class Rooms:
+    """The rooms in memory, at most `cache_bytes` of them."""
+
+    def __init__(self, database: Database, server_name: str, cache_bytes: int) -> None:
+        self._database = database
+        self._server_name = server_name
+        self._rooms: BoundedCache[str, Room] = BoundedCache("rooms", cache_bytes, lambda room: room.size)
+        self._loading: dict[str, asyncio.Task[Room | None]] = {}
+
+    async def find(self, room_id: str) -> Room | None:
+        """The room, or None when this server does not know it."""
+        room = self._rooms.find(room_id)
+        if room is not None:
+            return room
+        task = self._loading.get(room_id)
+        if task is None:
+            task = asyncio.create_task(self._load(room_id))
+            self._loading[room_id] = task
+            task.add_done_callback(lambda _: self._loading.pop(room_id, None))
+        return await asyncio.shield(task)
+
+    async def get(self, room_id: str) -> Room:
+        """The room. Raises M_NOT_FOUND for one that this server does not know."""
+        room = await self.find(room_id)
+        if room is None:
+            raise unknown_room()
+        return room
+
+    def in_memory(self, room_id: str) -> Room | None:
+        """The room if it is in memory already."""
+        return self._rooms.find(room_id)
+
+    async def reload(self, room_id: str) -> Room:
+        """Read a room again after another process changed it."""
+        self._rooms.drop(room_id)
+        return await self.get(room_id)
+
+    def follow(self, changes: Sequence[Change]) -> None:
+        """Bring rooms in memory up to what was just committed."""
+        for change in changes:
+            if not isinstance(change.detail, Appended):
+                continue
+            room = self._rooms.find(change.detail.room_id)
+            if room is None:
+                continue
+            if room.revision + 1 == change.detail.revision:
+                room.apply(change.detail)
+            elif room.revision < change.detail.revision:
+                self._rooms.drop(room.room_id)
+
+    async def _load(self, room_id: str) -> Room | None:
+        room = await self._database.read(_load_room, room_id, self._server_name)
+        if room is not None:
+            # A commit may have come between the read and now; then what was read is thrown away at the first append.
+            self._rooms.put(room_id, room)
+        return room
+
+
+def unknown_room() -> MatrixError:
+    """The answer to a room id nobody here has heard of."""
+    return not_found("This server does not know this room.")
+
+
+def _load_room(connection: Connection, room_id: str, server_name: str) -> Room | None:
+    row = find_room(connection, room_id)
+    if row is None:
+        return None
+    return Room(
+        room_id,
+        get_room_version(row.version),
+        revision=row.revision,
+        extremities=tuple(Extremity(*extremity) for extremity in orjson.loads(row.forward_extremities)),
+        state_group=row.state_group,
+        state=load_state(connection, row.state_group),
+        latest_position=row.latest_position,
+        local_members=load_local_members(connection, room_id),
+        server_name=server_name,
+    )
+
+
+__all__ = ["MEMBER", "Room", "Rooms", "StateKey", "unknown_room"]

@@ -1,0 +1,145 @@
+"""What is shown of a room without reading its state: name, topic, member counts and the like.
+
+Kept up to date by the append that changes the state, so that directories and room lists are one query.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, bindparam, insert, or_, select, update
+
+from homeserver.storage.database import Transaction
+from homeserver.storage.events import StoredEvent
+from homeserver.storage.tables.rooms import room_summaries, rooms
+
+
+class RoomSummary(NamedTuple):
+    """The outside of a room."""
+
+    room_id: str
+    version: str
+    creator: str | None
+    room_type: str | None
+    name: str | None
+    topic: str | None
+    avatar_url: str | None
+    canonical_alias: str | None
+    join_rule: str | None
+    history_visibility: str | None
+    guest_access: str | None
+    encryption: str | None
+    replacement_room: str | None
+    joined_members: int
+    invited_members: int
+    published: bool
+
+
+# Which key of which state event's content each column shows.
+_SHOWN: dict[str, tuple[str, str]] = {
+    "m.room.name": ("name", "name"),
+    "m.room.topic": ("topic", "topic"),
+    "m.room.avatar": ("avatar_url", "url"),
+    "m.room.canonical_alias": ("canonical_alias", "alias"),
+    "m.room.join_rules": ("join_rule", "join_rule"),
+    "m.room.history_visibility": ("history_visibility", "history_visibility"),
+    "m.room.guest_access": ("guest_access", "guest_access"),
+    "m.room.encryption": ("encryption", "algorithm"),
+    "m.room.tombstone": ("replacement_room", "replacement_room"),
+}
+_COUNTED = {"join": "joined_members", "invite": "invited_members"}
+
+_of_room = room_summaries.c.room_nid == bindparam("room")
+_INSERT = insert(room_summaries)
+_SET_CREATE = update(room_summaries).where(_of_room).values(creator=bindparam("by"), room_type=bindparam("kind"))
+_SET = {
+    column: update(room_summaries).where(_of_room).values({column: bindparam("value")}) for column, _ in _SHOWN.values()
+}
+_COUNT = {
+    column: update(room_summaries).where(_of_room).values({column: room_summaries.c[column] + bindparam("step")})
+    for column in _COUNTED.values()
+}
+_SUMMARY = select(
+    rooms.c.room_id,
+    rooms.c.version,
+    *(room_summaries.c[name] for name in RoomSummary._fields[2:]),
+).join(rooms, rooms.c.nid == room_summaries.c.room_nid)
+_BY_ID = _SUMMARY.where(rooms.c.room_id.in_(bindparam("room_ids", expanding=True)))
+_PUBLISH = (
+    update(room_summaries)
+    .where(
+        room_summaries.c.room_nid
+        == select(rooms.c.nid).where(rooms.c.room_id == bindparam("wanted_room")).scalar_subquery()
+    )
+    .values(published=bindparam("visible"))
+)
+
+
+def create_summary(connection: Connection, room_nid: int, now_ms: int) -> None:
+    """The empty summary of a new room."""
+    connection.execute(_INSERT, {"room_nid": room_nid, "created_ms": now_ms})
+
+
+def update_summary(
+    connection: Connection, room_nid: int, event_type: str, state_key: str, stored: StoredEvent | None
+) -> None:
+    """Show what a state event, now current, says; None shows nothing."""
+    if state_key != "":
+        return
+    content: dict[str, Any] = stored.event.content if stored is not None else {}
+    if event_type == "m.room.create" and stored is not None:
+        creator = content.get("creator", stored.event.sender)
+        values = {"room": room_nid, "by": _text(creator), "kind": _text(content.get("type"))}
+        connection.execute(_SET_CREATE, values)
+    elif event_type in _SHOWN:
+        column, key = _SHOWN[event_type]
+        connection.execute(_SET[column], {"room": room_nid, "value": _text(content.get(key))})
+
+
+def count_member(connection: Connection, room_nid: int, old: str | None, new: str | None) -> None:
+    """Move one member from the count of `old` memberships to that of `new` ones."""
+    if old == new:
+        return
+    for membership, step in ((old, -1), (new, 1)):
+        column = _COUNTED.get(membership or "")
+        if column is not None:
+            connection.execute(_COUNT[column], {"room": room_nid, "step": step})
+
+
+def load_summaries(connection: Connection, room_ids: list[str]) -> dict[str, RoomSummary]:
+    """Summaries by room id."""
+    return {row[0]: RoomSummary(*row) for row in connection.execute(_BY_ID, {"room_ids": room_ids})}
+
+
+def publish_room(tx: Transaction, room_id: str, published: bool) -> None:
+    """List a room in the public directory, or take it out."""
+    tx.connection.execute(_PUBLISH, {"wanted_room": room_id, "visible": published})
+
+
+def load_published(
+    connection: Connection, *, term: str | None, room_types: list[str | None] | None, after: tuple[int, str] | None, limit: int
+) -> list[RoomSummary]:
+    """A page of the public directory, largest rooms first. `after` is the last row seen: its size and room id."""
+    statement = _SUMMARY.where(room_summaries.c.published.is_(True))
+    if term:
+        pattern = f"%{_escape(term)}%"
+        columns = (room_summaries.c.name, room_summaries.c.topic, room_summaries.c.canonical_alias)
+        statement = statement.where(or_(*(column.ilike(pattern, escape="\\") for column in columns)))
+    if room_types is not None:
+        named = [kind for kind in room_types if kind is not None]
+        wanted = room_summaries.c.room_type.in_(named)
+        statement = statement.where(or_(wanted, room_summaries.c.room_type.is_(None)) if None in room_types else wanted)
+    if after is not None:
+        size, room_id = after
+        same_size = (room_summaries.c.joined_members == size) & (rooms.c.room_id > room_id)
+        statement = statement.where(or_(room_summaries.c.joined_members < size, same_size))
+    statement = statement.order_by(room_summaries.c.joined_members.desc(), rooms.c.room_id).limit(limit)
+    return [RoomSummary(*row) for row in connection.execute(statement)]
+
+
+def _escape(term: str) -> str:
+    return term.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
