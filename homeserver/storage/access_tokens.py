@@ -30,6 +30,7 @@ class Session:
     user_id: str
     device_id: str | None
     expires_ms: int | None
+    refresh_nid: int | None
     used: bool
     kind: str
     admin: bool
@@ -37,7 +38,6 @@ class Session:
     locked: bool
     suspended: bool
     rate_limit_exempt: bool
-    appservice_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,7 @@ _SELECT_SESSION = (
         access_tokens.c.user_id,
         access_tokens.c.device_id,
         access_tokens.c.expires_ms,
+        access_tokens.c.refresh_nid,
         access_tokens.c.used,
         users.c.kind,
         users.c.admin,
@@ -72,7 +73,6 @@ _SELECT_SESSION = (
         users.c.locked,
         users.c.suspended,
         users.c.rate_limit_exempt,
-        users.c.appservice_id,
     )
     .select_from(access_tokens.join(users, users.c.user_id == access_tokens.c.user_id))
     .where(access_tokens.c.token_hash == bindparam("wanted"))

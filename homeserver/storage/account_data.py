@@ -98,7 +98,7 @@ def store_global(tx: Transaction, user_id: str, kind: str, content: bytes, *, de
     position = tx.next_position()
     row = {"user_id": user_id, "type": kind, "content": content, "deleted": deleted, "position": position}
     tx.connection.execute(_STORE_GLOBAL, row)
-    tx.announce(Change(position, "account_data", user_ids=(user_id,)))
+    tx.announce(Change(position, "account_data", user_ids=(user_id,), detail=(None, kind, content)))
     return position
 
 
@@ -116,7 +116,7 @@ def store_in_room(
         "position": position,
     }
     tx.connection.execute(_STORE_ROOM, row)
-    tx.announce(Change(position, "account_data", user_ids=(user_id,)))
+    tx.announce(Change(position, "account_data", user_ids=(user_id,), detail=(room_id, kind, content)))
     return position
 
 

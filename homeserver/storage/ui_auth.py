@@ -75,16 +75,14 @@ def set_body(tx: Transaction, session_id: str, body: dict[str, Any]) -> None:
     tx.connection.execute(_SET_BODY, {"wanted": session_id, "new_body": orjson.dumps(body)})
 
 
-def complete_stage(tx: Transaction, session_id: str, stage_type: str, finding: Any) -> dict[str, Any] | None:
-    """Note a completed stage; all completed ones, or None if the session is gone. A stage is completed once only."""
+def lock_completed(tx: Transaction, session_id: str) -> dict[str, Any] | None:
+    """The completed stages, which nobody else changes before this transaction ends; None if the session is gone."""
     row = tx.connection.execute(_LOCK_COMPLETED, {"wanted": session_id}).first()
-    if row is None:
-        return None
-    completed: dict[str, Any] = orjson.loads(row[0])
-    if stage_type not in completed:
-        completed[stage_type] = finding
-        tx.connection.execute(_SET_COMPLETED, {"wanted": session_id, "new_completed": orjson.dumps(completed)})
-    return completed
+    return None if row is None else dict(orjson.loads(row[0]))
+
+
+def set_completed(tx: Transaction, session_id: str, completed: dict[str, Any]) -> None:
+    tx.connection.execute(_SET_COMPLETED, {"wanted": session_id, "new_completed": orjson.dumps(completed)})
 
 
 def take_session(tx: Transaction, session_id: str) -> dict[str, Any] | None:
