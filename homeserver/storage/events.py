@@ -63,6 +63,8 @@ class StoredEvent:
     redacted_by: Event | None = None
     # The client format as bytes, made once by whoever serves it first and dropped when the event is redacted.
     client_json: bytes | None = None
+    # False while nothing is known to relate to it, True once something does, None when only the database knows.
+    has_children: bool | None = None
 
     @property
     def event_id(self) -> str:
@@ -135,9 +137,7 @@ _BEFORE = (
     .order_by(events.c.depth.desc(), events.c.position.desc())
     .limit(bindparam("limit"))
 )
-_AFTER = (
-    _IN_ROOM.where(_beyond(forwards=True)).order_by(events.c.depth, events.c.position).limit(bindparam("limit"))
-)
+_AFTER = _IN_ROOM.where(_beyond(forwards=True)).order_by(events.c.depth, events.c.position).limit(bindparam("limit"))
 _LAST_PLACE = (
     select(events.c.depth, events.c.position)
     .join(rooms, rooms.c.nid == events.c.room_nid)
@@ -196,9 +196,7 @@ def load_oldest(connection: Connection, room_id: str, after: int, up_to: int, li
     return _unpack(rows)
 
 
-def load_page(
-    connection: Connection, room_id: str, start: Place, *, forwards: bool, limit: int
-) -> list[StoredEvent]:
+def load_page(connection: Connection, room_id: str, start: Place, *, forwards: bool, limit: int) -> list[StoredEvent]:
     """Up to `limit` events beyond `start` in a room's timeline, nearest first."""
     statement = _AFTER if forwards else _BEFORE
     values = {"room_id": room_id, "depth": start.depth, "position": start.position, "limit": limit}

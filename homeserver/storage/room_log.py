@@ -175,7 +175,7 @@ def append(tx: Transaction, batch: AppendBatch) -> Appended:
 
 def _open_room(tx: Transaction, batch: AppendBatch) -> tuple[int, int, int | None]:
     if batch.revision is None:
-        nid = int(tx.connection.execute(_INSERT_ROOM, {"room_id": batch.room_id, "version": batch.version.version}).scalar_one())
+        nid = int(tx.connection.execute(_INSERT_ROOM, {"room_id": batch.room_id, "version": batch.version.identifier}).scalar_one())
         create_summary(tx.connection, nid, batch.now_ms)
         return nid, 0, None
     row = tx.connection.execute(_FIND_ROOM, {"wanted_room": batch.room_id}).one()

@@ -42,7 +42,12 @@ class GroupLink:
 
 
 _first = (
-    select(state_groups.c.nid, state_groups.c.previous_nid, state_groups.c.entries, cast(literal(0), BigInteger).label("age"))
+    select(
+        state_groups.c.nid,
+        state_groups.c.previous_nid,
+        state_groups.c.entries,
+        cast(literal(0), BigInteger).label("age"),
+    )
     .where(state_groups.c.nid == bindparam("group"))
     .cte("chain", recursive=True)
 )

@@ -117,7 +117,12 @@ def publish_room(tx: Transaction, room_id: str, published: bool) -> None:
 
 
 def load_published(
-    connection: Connection, *, term: str | None, room_types: list[str | None] | None, after: tuple[int, str] | None, limit: int
+    connection: Connection,
+    *,
+    term: str | None,
+    room_types: list[str | None] | None,
+    after: tuple[int, str] | None,
+    limit: int,
 ) -> list[RoomSummary]:
     """A page of the public directory, largest rooms first. `after` is the last row seen: its size and room id."""
     statement = _SUMMARY.where(room_summaries.c.published.is_(True))

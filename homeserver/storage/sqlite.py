@@ -31,9 +31,7 @@ _STOP = None
 class SqliteDatabase(Database):
     """One SQLite file (WAL)."""
 
-    def __init__(
-        self, path: Path, *, readers: int = 2, synchronous: str = "FULL", cache_kib: int = 16_384
-    ) -> None:
+    def __init__(self, path: Path, *, readers: int = 2, synchronous: str = "FULL", cache_kib: int = 16_384) -> None:
         super().__init__()
         self._engine = _create_engine(path, synchronous, cache_kib)
         self._readers = readers

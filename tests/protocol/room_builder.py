@@ -68,7 +68,9 @@ class RoomBuilder:
     def judge(self, event: Event) -> Refusal | None:
         return authorise(event, self.state, self.create)
 
-    def refusal(self, event_type: str, sender: str, content: dict[str, Any], state_key: str | None = None) -> str | None:
+    def refusal(
+        self, event_type: str, sender: str, content: dict[str, Any], state_key: str | None = None
+    ) -> str | None:
         """The rule that refuses such an event now; None when it is allowed."""
         refused = self.judge(self.make(event_type, sender, content, state_key))
         return None if refused is None else refused.rule

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from homeserver.protocol.events import Event, StateKey
+from homeserver.protocol.relations import relation_of
 from homeserver.runtime.bounded_cache import BoundedCache
 from homeserver.storage.changes import Change
 from homeserver.storage.database import Database
@@ -67,9 +68,17 @@ class EventStore:
             if not isinstance(change.detail, Appended):
                 continue
             for stored in change.detail.events:
+                stored.has_children = False
                 self._events.put(stored.event_id, stored)
+                self._mark_parent(stored.event)
             for target, redaction in change.detail.redactions.items():
                 self.redact(target, redaction)
+
+    def _mark_parent(self, event: Event) -> None:
+        relation = relation_of(event.content)
+        parent = self._events.find(relation.event_id) if relation is not None else None
+        if parent is not None:
+            parent.has_children = True
 
     def redact(self, event_id: str, redaction: Event) -> None:
         """Show an event in memory as redacted."""

@@ -136,6 +136,8 @@ class Rooms:
         self._server_name = server_name
         self._rooms: BoundedCache[str, Room] = BoundedCache("rooms", cache_bytes, lambda room: room.size)
         self._loading: dict[str, asyncio.Task[Room | None]] = {}
+        # Rooms that were committed to while they were being read: their newest revision.
+        self._overtaken: dict[str, int] = {}
 
     async def find(self, room_id: str) -> Room | None:
         """The room, or None when this server does not know it."""
@@ -160,10 +162,9 @@ class Rooms:
         """The room if it is in memory already."""
         return self._rooms.find(room_id)
 
-    async def reload(self, room_id: str) -> Room:
-        """Read a room again after another process changed it."""
+    def drop(self, room_id: str) -> None:
+        """Forget what memory holds of a room, because another process changed it."""
         self._rooms.drop(room_id)
-        return await self.get(room_id)
 
     def follow(self, changes: Sequence[Change]) -> None:
         """Bring rooms in memory up to what was just committed."""
@@ -172,16 +173,18 @@ class Rooms:
                 continue
             room = self._rooms.find(change.detail.room_id)
             if room is None:
-                continue
-            if room.revision + 1 == change.detail.revision:
+                if change.detail.room_id in self._loading:
+                    self._overtaken[change.detail.room_id] = change.detail.revision
+            elif room.revision + 1 == change.detail.revision:
                 room.apply(change.detail)
             elif room.revision < change.detail.revision:
                 self._rooms.drop(room.room_id)
 
     async def _load(self, room_id: str) -> Room | None:
         room = await self._database.read(_load_room, room_id, self._server_name)
+        while room is not None and room.revision < self._overtaken.pop(room_id, 0):
+            room = await self._database.read(_load_room, room_id, self._server_name)
         if room is not None:
-            # A commit may have come between the read and now; then what was read is thrown away at the first append.
             self._rooms.put(room_id, room)
         return room
 

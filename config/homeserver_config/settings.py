@@ -1,0 +1,91 @@
+"""All sections together: the whole of homeserver.yaml as one frozen value.
+Every section has defaults; without any file this is a server for local use.
+"""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from homeserver_config.sections.admin_contact import AdminContactSettings
+from homeserver_config.sections.appservices import AppserviceSettings
+from homeserver_config.sections.caches import CacheSettings
+from homeserver_config.sections.database import DatabaseSettings
+from homeserver_config.sections.federation import FederationSettings
+from homeserver_config.sections.guests import GuestSettings
+from homeserver_config.sections.listeners import ListenerSettings
+from homeserver_config.sections.logging import LoggingSettings
+from homeserver_config.sections.media import MediaSettings
+from homeserver_config.sections.metrics import MetricsSettings
+from homeserver_config.sections.outgoing import OutgoingSettings
+from homeserver_config.sections.passwords import PasswordSettings
+from homeserver_config.sections.plugins import PluginEntry
+from homeserver_config.sections.presence import PresenceSettings
+from homeserver_config.sections.push import PushSettings
+from homeserver_config.sections.rate_limits import RateLimitSettings
+from homeserver_config.sections.redis import RedisSettings
+from homeserver_config.sections.registration import RegistrationSettings
+from homeserver_config.sections.retention import RetentionSettings
+from homeserver_config.sections.rooms import RoomSettings
+from homeserver_config.sections.server import ServerSettings
+from homeserver_config.sections.sessions import SessionSettings
+from homeserver_config.sections.user_directory import UserDirectorySettings
+from homeserver_config.sections.well_known import WellKnownSettings
+from homeserver_config.values import Section
+
+
+class Settings(Section):
+    """The whole of homeserver.yaml."""
+
+    server: ServerSettings = ServerSettings()
+    listeners: list[ListenerSettings] = Field(default=[ListenerSettings()], min_length=1)
+    database: DatabaseSettings = DatabaseSettings()
+    redis: RedisSettings = RedisSettings()
+    registration: RegistrationSettings = RegistrationSettings()
+    guests: GuestSettings = GuestSettings()
+    sessions: SessionSettings = SessionSettings()
+    passwords: PasswordSettings = PasswordSettings()
+    rate_limits: RateLimitSettings = RateLimitSettings()
+    rooms: RoomSettings = RoomSettings()
+    media: MediaSettings = MediaSettings()
+    presence: PresenceSettings = PresenceSettings()
+    push: PushSettings = PushSettings()
+    user_directory: UserDirectorySettings = UserDirectorySettings()
+    federation: FederationSettings = FederationSettings()
+    outgoing: OutgoingSettings = OutgoingSettings()
+    well_known: WellKnownSettings = WellKnownSettings()
+    admin_contact: AdminContactSettings = AdminContactSettings()
+    appservices: AppserviceSettings = AppserviceSettings()
+    retention: RetentionSettings = RetentionSettings()
+    caches: CacheSettings = CacheSettings()
+    logging: LoggingSettings = LoggingSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    plugins: list[PluginEntry] = Field(default=[])
+
+    @model_validator(mode="after")
+    def _names_of_plugins_differ(self) -> Self:
+        names = [plugin.name for plugin in self.plugins]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"the plugin {name} is listed twice")
+        return self
+
+    @property
+    def database_url(self) -> str:
+        """The database's URL, password included; an SQLite file in the data directory unless set."""
+        if self.database.url is not None:
+            return self.database.url.reveal()
+        return f"sqlite:///{self.server.data_directory / 'homeserver.db'}"
+
+    @property
+    def signing_key_path(self) -> Path:
+        return self.server.signing_key_path or self.server.data_directory / "signing.key"
+
+    @property
+    def public_baseurl(self) -> str:
+        """Where clients reach this server, without a slash at the end."""
+        if self.server.public_baseurl is not None:
+            return self.server.public_baseurl
+        if self.server.server_name == "localhost":
+            return f"http://localhost:{self.listeners[0].port}"
+        return f"https://{self.server.server_name}"

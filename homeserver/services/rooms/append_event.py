@@ -1,0 +1,310 @@
+"""The way of our own users' events into the log: gather, build, judge and append, under the room's lock.
+
+Other servers' events are gathered and judged by federation, and end in the same `RoomLog` append.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from homeserver.protocol.canonical_json import CanonicalJsonError
+from homeserver.protocol.errors import MatrixError, bad_json, forbidden
+from homeserver.protocol.event_auth import authorise
+from homeserver.protocol.event_builder import EventDraft, PrevEvent, auth_state_keys, build_event
+from homeserver.protocol.event_format import check_client_event_size
+from homeserver.protocol.event_hashes import reference_hash_base64
+from homeserver.protocol.events import Event, StateKey
+from homeserver.protocol.relations import thread_root_of
+from homeserver.protocol.room_versions import RoomVersion
+from homeserver.protocol.signing import SigningKey
+from homeserver.runtime.clock import Clock
+from homeserver.runtime.randomness import Randomness
+from homeserver.services.rooms.event_store import EventStore
+from homeserver.services.rooms.redaction import has_power_to_redact
+from homeserver.services.rooms.room import Room, Rooms
+from homeserver.storage.database import Database, Transaction
+from homeserver.storage.events import StoredEvent, TransactionId
+from homeserver.storage.room_log import Append, AppendBatch, Appended, Extremity, Mention, RoomMoved, append
+
+_CREATE: StateKey = ("m.room.create", "")
+_MOST_TRIES = 10
+_MOST_PREV_EVENTS = 10
+
+
+class PushOutcomes(Protocol):
+    """Says, when an event is written, whom it is to notify."""
+
+    async def of(self, event: Event, state: Mapping[StateKey, str], members: Mapping[str, str]) -> PushOutcome: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PushOutcome:
+    """`notify` is what the predefined rules say of a member who is not singled out: 0 nothing, 1 notify, 2 highlight.
+
+    `mentions` lists the members for whom they say something else.
+    """
+
+    notify: int = 0
+    mentions: tuple[Mention, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SentTransaction:
+    """How the sending device named its request, so that a repetition is recognised."""
+
+    device_id: str
+    scope: str
+    transaction_id: str
+
+
+@dataclass(slots=True)
+class _Chain:
+    """Events being built on top of each other, and what they make of the room."""
+
+    state: Mapping[StateKey, str]
+    extremities: Sequence[Extremity]
+    fresh: dict[str, Event]
+    room_id: str | None
+
+
+class AppendEvent:
+    """Builds, judges and writes events of local users."""
+
+    def __init__(
+        self,
+        database: Database,
+        rooms: Rooms,
+        events: EventStore,
+        push: PushOutcomes,
+        clock: Clock,
+        randomness: Randomness,
+        server_name: str,
+        signing_key: SigningKey,
+    ) -> None:
+        self._database = database
+        self._rooms = rooms
+        self._events = events
+        self._push = push
+        self._clock = clock
+        self._randomness = randomness
+        self._server_name = server_name
+        self._signing_key = signing_key
+
+    async def append(
+        self,
+        room_id: str,
+        make_drafts: Callable[[Room], Sequence[EventDraft]],
+        *,
+        transaction: SentTransaction | None = None,
+        timestamp_ms: int | None = None,
+    ) -> Sequence[StoredEvent]:
+        """Write what `make_drafts(room)` asks for, one event on top of the other, all or none.
+
+        `make_drafts` is called under the room's lock, again whenever another process was faster; it may return
+        nothing. Raises M_FORBIDDEN with the rule's sentence when an event is not allowed.
+        """
+        for _ in range(_MOST_TRIES):
+            room = await self._rooms.get(room_id)
+            async with room.lock:
+                drafts = make_drafts(room)
+                if not drafts:
+                    return ()
+                batch = await self._prepare(room, drafts, transaction, timestamp_ms)
+                try:
+                    appended: Appended = await self._database.write(append, batch)
+                except RoomMoved:
+                    self._rooms.drop(room_id)
+                    continue
+                return appended.events
+        raise _too_busy()
+
+    async def create(
+        self,
+        version: RoomVersion,
+        room_id: str | None,
+        drafts: Sequence[EventDraft],
+        also: Callable[[Transaction, str], None],
+    ) -> str:
+        """Write the first events of a new room, the create event first, and return the room's id.
+
+        `room_id` is None where the room version makes it from the create event. `also(tx, room_id)` is called in the
+        same transaction, once the room is there.
+        """
+        chain = _Chain(state={}, extremities=(), fresh={}, room_id=room_id)
+        now_ms = self._clock.now_ms()
+        appends = [await self._build(chain, version, draft, now_ms, {}, None) for draft in drafts]
+        assert chain.room_id is not None
+        batch = AppendBatch(
+            chain.room_id,
+            version,
+            None,
+            appends,
+            tuple(chain.extremities),
+            now_ms,
+            self._server_name,
+        )
+        await self._database.write(_append_and, batch, also)
+        return chain.room_id
+
+    async def append_built(self, room_id: str, event: Event) -> StoredEvent:
+        """Write an event that `build` made and another server has signed too."""
+        for _ in range(_MOST_TRIES):
+            room = await self._rooms.get(room_id)
+            async with room.lock:
+                chain = _chain_of(room)
+                auth = await self._state_events(chain, auth_state_keys(event, room.version))
+                create = (await self._state_events(chain, [_CREATE])).get(_CREATE)
+                refusal = authorise(event, auth, create)
+                if refusal is not None:
+                    raise forbidden(refusal.reason)
+                remaining = [extremity for extremity in room.extremities if extremity[0] not in event.prev_event_ids]
+                self._advance(chain, room.version, event)
+                extremities = (*remaining, *chain.extremities)
+                now_ms = self._clock.now_ms()
+                batch = AppendBatch(
+                    room_id, room.version, room.revision, [Append(event)], extremities, now_ms, self._server_name
+                )
+                try:
+                    return (await self._database.write(append, batch)).events[0]
+                except RoomMoved:
+                    self._rooms.drop(room_id)
+        raise _too_busy()
+
+    async def build(self, room: Room, draft: EventDraft) -> Event:
+        """A signed and allowed event on top of the room that is not written: what an invite over federation needs."""
+        chain = _chain_of(room)
+        return (await self._build(chain, room.version, draft, self._clock.now_ms(), {}, None)).event
+
+    async def _prepare(
+        self,
+        room: Room,
+        drafts: Sequence[EventDraft],
+        transaction: SentTransaction | None,
+        timestamp_ms: int | None,
+    ) -> AppendBatch:
+        chain = _chain_of(room)
+        now_ms = self._clock.now_ms()
+        sent_ms = now_ms if timestamp_ms is None else timestamp_ms
+        members = room.local_members
+        appends = [await self._build(chain, room.version, draft, sent_ms, members, transaction) for draft in drafts]
+        return AppendBatch(
+            room.room_id,
+            room.version,
+            room.revision,
+            appends,
+            tuple(chain.extremities),
+            now_ms,
+            self._server_name,
+        )
+
+    async def _build(
+        self,
+        chain: _Chain,
+        version: RoomVersion,
+        draft: EventDraft,
+        now_ms: int,
+        members: Mapping[str, str],
+        transaction: SentTransaction | None,
+    ) -> Append:
+        is_first = not chain.extremities
+        if draft.room_id is None and not (is_first and chain.room_id is None):
+            draft = replace(draft, room_id=chain.room_id)
+        keys = auth_state_keys(draft, version)
+        auth = await self._state_events(chain, keys)
+        create = auth.get(_CREATE) or (await self._state_events(chain, [_CREATE])).get(_CREATE)
+        draft = await self._with_previous(chain, draft)
+        event = self._sign(chain, version, draft, list(auth.values()), now_ms)
+        check_client_event_size(event)
+        refusal = authorise(event, auth, create)
+        if refusal is not None:
+            raise forbidden(refusal.reason)
+        redacts = await self._redacted_target(event, auth, create)
+        outcome = await self._push.of(event, chain.state, members)
+        self._advance(chain, version, event)
+        return Append(
+            event,
+            notify=outcome.notify,
+            mentions=outcome.mentions,
+            thread_root=thread_root_of(event.content),
+            redacts=redacts,
+            transaction=TransactionId(transaction.device_id, transaction.transaction_id) if transaction else None,
+            scope=transaction.scope if transaction else "",
+        )
+
+    def _sign(
+        self, chain: _Chain, version: RoomVersion, draft: EventDraft, auth: Sequence[Event], now_ms: int
+    ) -> Event:
+        newest = sorted(chain.extremities, key=lambda extremity: -extremity.depth)[:_MOST_PREV_EVENTS]
+        try:
+            return build_event(
+                draft,
+                version,
+                prev_events=[PrevEvent(*extremity) for extremity in newest],
+                auth_events=auth,
+                origin_server_ts=now_ms,
+                server_name=self._server_name,
+                signing_key=self._signing_key,
+                event_localpart=self._randomness.event_localpart(),
+            )
+        except CanonicalJsonError as error:
+            raise bad_json(f"The content of the event is not allowed in this room version: {error}") from None
+
+    async def _with_previous(self, chain: _Chain, draft: EventDraft) -> EventDraft:
+        """A state event tells clients what it replaces, outside of what is hashed and signed."""
+        if draft.state_key is None:
+            return draft
+        key = (draft.type, draft.state_key)
+        previous = (await self._state_events(chain, [key])).get(key)
+        if previous is None:
+            return draft
+        unsigned = {
+            "prev_content": previous.content,
+            "prev_sender": previous.sender,
+            "replaces_state": previous.event_id,
+        }
+        return replace(draft, unsigned=unsigned)
+
+    def _advance(self, chain: _Chain, version: RoomVersion, event: Event) -> None:
+        hashed = version.event_format.references_carry_hashes
+        sha256 = reference_hash_base64(event.pdu, version) if hashed else ""
+        chain.extremities = (Extremity(event.event_id, event.depth, sha256),)
+        chain.room_id = event.room_id
+        chain.fresh[event.event_id] = event
+        if event.state_key is not None:
+            chain.state = {**chain.state, (event.type, event.state_key): event.event_id}
+
+    async def _state_events(self, chain: _Chain, keys: Sequence[StateKey]) -> dict[StateKey, Event]:
+        wanted = {key: chain.state[key] for key in keys if key in chain.state}
+        stored = await self._events.get_many([id_ for id_ in wanted.values() if id_ not in chain.fresh])
+        return {
+            key: chain.fresh[event_id] if event_id in chain.fresh else stored[event_id].event
+            for key, event_id in wanted.items()
+        }
+
+    async def _redacted_target(
+        self, event: Event, auth: Mapping[StateKey, Event], create: Event | None
+    ) -> str | None:
+        if event.redacts is None:
+            return None
+        target = await self._events.find(event.redacts)
+        if target is None or target.event.room_id != event.room_id:
+            return None
+        # Other servers trust ours to let nobody redact the events of its other users.
+        if event.sender != target.event.sender and not has_power_to_redact(event.sender, event, auth, create):
+            raise forbidden("You may redact only your own events in this room.")
+        return target.event_id
+
+
+def _append_and(tx: Transaction, batch: AppendBatch, also: Callable[[Transaction, str], None]) -> None:
+    append(tx, batch)
+    also(tx, batch.room_id)
+
+
+def _too_busy() -> MatrixError:
+    return MatrixError("M_UNKNOWN", "This room is too busy just now. Try again.", 503)
+
+
+def _chain_of(room: Room) -> _Chain:
+    return _Chain(state=room.state, extremities=room.extremities, fresh={}, room_id=room.room_id)
