@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 from homeserver.protocol.errors import limit_exceeded
 
 if TYPE_CHECKING:
-    from homeserver_config.sections.rate_limits import RateLimit, RateLimitSettings
-
     from homeserver.runtime.clock import Clock
     from homeserver.web.requester import Requester
+    from homeserver_config.sections.rate_limits import RateLimit, RateLimitSettings
 
 _MOST_BUCKETS = 100_000
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, exists, insert, or_, select, true, update
+from sqlalchemy import BindParameter, Text, bindparam, delete, exists, insert, or_, select, true, update
 
 from homeserver.storage.tables.accounts import users
 from homeserver.storage.tables.sessions import access_tokens, refresh_tokens
@@ -59,21 +59,22 @@ class Rotation:
     refused: str | None = None
 
 
+_SESSION_COLUMNS = (
+    access_tokens.c.token_nid,
+    access_tokens.c.user_id,
+    access_tokens.c.device_id,
+    access_tokens.c.expires_ms,
+    access_tokens.c.refresh_nid,
+    access_tokens.c.used,
+    users.c.kind,
+    users.c.admin,
+    users.c.deactivated,
+    users.c.locked,
+    users.c.suspended,
+    users.c.rate_limit_exempt,
+)
 _SELECT_SESSION = (
-    select(
-        access_tokens.c.token_nid,
-        access_tokens.c.user_id,
-        access_tokens.c.device_id,
-        access_tokens.c.expires_ms,
-        access_tokens.c.refresh_nid,
-        access_tokens.c.used,
-        users.c.kind,
-        users.c.admin,
-        users.c.deactivated,
-        users.c.locked,
-        users.c.suspended,
-        users.c.rate_limit_exempt,
-    )
+    select(*_SESSION_COLUMNS)
     .select_from(access_tokens.join(users, users.c.user_id == access_tokens.c.user_id))
     .where(access_tokens.c.token_hash == bindparam("wanted"))
 )
@@ -118,14 +119,13 @@ _RETIRE_ACCESS = (
 _DELETE_REFRESH = delete(refresh_tokens).where(refresh_tokens.c.refresh_nid == bindparam("nid"))
 _DELETE_ACCESS_OF_REFRESH = delete(access_tokens).where(access_tokens.c.refresh_nid == bindparam("nid"))
 _DELETE_TOKEN = delete(access_tokens).where(access_tokens.c.token_nid == bindparam("nid"))
-_OF_USER, _KEEP = bindparam("of_user"), bindparam("keep")
+_OF_USER: BindParameter[str] = bindparam("of_user", type_=Text)
+_KEEP: BindParameter[str] = bindparam("keep", type_=Text)
 _DELETE_FOR_DEVICES = tuple(
     delete(table).where(table.c.user_id == _OF_USER, table.c.device_id.in_(bindparam("devices", expanding=True)))
     for table in (access_tokens, refresh_tokens)
 )
-_DELETE_FOR_USER = tuple(
-    delete(table).where(table.c.user_id == _OF_USER) for table in (access_tokens, refresh_tokens)
-)
+_DELETE_FOR_USER = tuple(delete(table).where(table.c.user_id == _OF_USER) for table in (access_tokens, refresh_tokens))
 _DELETE_FOR_USER_BUT = tuple(
     delete(table).where(table.c.user_id == _OF_USER, or_(table.c.device_id != _KEEP, table.c.device_id.is_(None)))
     for table in (access_tokens, refresh_tokens)
@@ -143,7 +143,7 @@ _DELETE_ORPHANS = delete(access_tokens).where(
 def find_session(connection: Connection, token_hash: bytes) -> Session | None:
     """The access token with this hash, expired ones included: their owners are only softly logged out."""
     row = connection.execute(_SELECT_SESSION, {"wanted": token_hash}).first()
-    return None if row is None else Session(*row)
+    return None if row is None else Session(*tuple(row))
 
 
 def create_tokens(tx: Transaction, user_id: str, device_id: str | None, pair: TokenPair, now_ms: int) -> int:

@@ -62,9 +62,7 @@ _RESERVE = (
 )
 _RELEASE = update(tokens).where(_WANTED, tokens.c.pending > 0).values(pending=tokens.c.pending - 1)
 _COMPLETE = update(tokens).where(_WANTED).values(completed=tokens.c.completed + 1)
-_CHANGE = (
-    update(tokens).where(_WANTED).values(uses_allowed=bindparam("new_uses"), expires_ms=bindparam("new_expires"))
-)
+_CHANGE = update(tokens).where(_WANTED).values(uses_allowed=bindparam("new_uses"), expires_ms=bindparam("new_expires"))
 _DELETE = delete(tokens).where(_WANTED)
 
 

@@ -28,9 +28,6 @@ from homeserver.storage.accounts import User
 from homeserver.storage.profiles import Profile
 
 if TYPE_CHECKING:
-    from homeserver_config.sections.guests import GuestSettings
-    from homeserver_config.sections.registration import RegistrationSettings
-
     from homeserver.runtime.clock import Clock
     from homeserver.runtime.randomness import Randomness
     from homeserver.services.accounts.accounts import Accounts
@@ -39,6 +36,8 @@ if TYPE_CHECKING:
     from homeserver.services.accounts.sessions import NewSession, Sessions
     from homeserver.services.accounts.user_interactive_auth import AuthorisedRequest, UserInteractiveAuth
     from homeserver.storage.database import Database, Transaction
+    from homeserver_config.sections.guests import GuestSettings
+    from homeserver_config.sections.registration import RegistrationSettings
 
 _APPSERVICE = "m.login.application_service"
 _OPERATION = "register"
@@ -78,7 +77,9 @@ class Registration:
         self._appservices = appservices
         self._flow = _flow(settings, extra_stages)
 
-    async def register(self, body: Mapping[str, Any], client: ClientDetails, access_token: str | None) -> dict[str, Any]:
+    async def register(
+        self, body: Mapping[str, Any], client: ClientDetails, access_token: str | None
+    ) -> dict[str, Any]:
         """Open an ordinary account; the body of the answer.
 
         Raises the 401 of User-Interactive Authentication, M_FORBIDDEN where registration is closed, and everything
@@ -165,9 +166,7 @@ class Registration:
             await self._accounts.upgrade_guest(guest_id, password_hash, also)
         else:
             consent = "1" if TERMS in request.completed else None
-            user = User(
-                user_id, "user", self._clock.now_ms(), password_hash=password_hash, consent_version=consent
-            )
+            user = User(user_id, "user", self._clock.now_ms(), password_hash=password_hash, consent_version=consent)
             await self._accounts.open(user, Profile(user_id[1:].partition(":")[0]), also)
         return _answer(user_id, session)
 

@@ -17,8 +17,6 @@ from homeserver.storage.access_tokens import TokenPair
 from homeserver.storage.devices import Device
 
 if TYPE_CHECKING:
-    from homeserver_config.sections.sessions import SessionSettings
-
     from homeserver.runtime.clock import Clock
     from homeserver.runtime.randomness import Randomness
     from homeserver.services.accounts.ports import CrossSigningKeyIds, LoginMethod, LoginRequest
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from homeserver.storage.database import Database, Transaction
     from homeserver.storage.devices import DeviceRows
     from homeserver.web.requester import Requester
+    from homeserver_config.sections.sessions import SessionSettings
 
 _LONGEST_DEVICE_ID = 255
 _LONGEST_DISPLAY_NAME = 256

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 from homeserver.protocol.errors import forbidden, unknown
 
 if TYPE_CHECKING:
-    from homeserver_config.values import Secret
-
     from homeserver.runtime.clock import Clock
     from homeserver.runtime.randomness import Randomness
     from homeserver.services.accounts.accounts import Accounts
     from homeserver.services.accounts.sessions import ClientDetails, NewSession, Sessions
+    from homeserver_config.values import Secret
 
 _NONCE_LIFETIME_MS = 60_000
 

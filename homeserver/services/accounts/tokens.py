@@ -72,9 +72,7 @@ class Tokens:
     async def authenticate(self, token: str, request: Request) -> Requester:
         """Who asks. M_UNKNOWN_TOKEN (softly for an expired token), M_USER_LOCKED."""
         known = self.cache.find(token)
-        if known is None or known.loaded_at < self._forgotten_at.get(
-            known.requester.user_id, self._forgotten_all_at
-        ):
+        if known is None or known.loaded_at < self._forgotten_at.get(known.requester.user_id, self._forgotten_all_at):
             appservice = await self._appservices.find_requester(token, request)
             if appservice is not None:
                 return appservice

@@ -14,8 +14,6 @@ from homeserver.protocol.identifiers import MAX_IDENTIFIER_BYTES, is_new_localpa
 if TYPE_CHECKING:
     from homeserver.runtime.randomness import Randomness
 
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
-
 
 def user_id_of(localpart: str, server_name: str) -> str:
     return f"@{localpart}:{server_name}"
@@ -37,23 +35,13 @@ def check_not_reserved(localpart: str) -> None:
         raise _invalid("A user name may not begin with an underscore.")
 
 
-def random_localpart(randomness: Randomness, length: int = 12) -> str:
+def random_localpart(randomness: Randomness) -> str:
     """A localpart for somebody who chose none."""
-    return random_letters(randomness, length)
+    return randomness.letters(12).lower()
 
 
 def random_device_id(randomness: Randomness) -> str:
-    return random_letters(randomness, 10).upper()
-
-
-def random_letters(randomness: Randomness, length: int) -> str:
-    # Ten bits for 26 letters keep the bias below what anyone could use.
-    source = int.from_bytes(randomness.bytes(length * 2), "big")
-    letters = []
-    for _ in range(length):
-        source, index = divmod(source, 26)
-        letters.append(_LETTERS[index])
-    return "".join(letters)
+    return randomness.letters(10).upper()
 
 
 def identified_user_ids(body: Mapping[str, Any], server_name: str) -> list[str]:

@@ -105,9 +105,7 @@ class UserInteractiveAuth:
             found = await self._find(session_id)
             if found is None:
                 session = await self._create(operation, user_id, body)
-                raise await self._challenge(
-                    session, flows, forbidden("This session is not known, or it has expired.")
-                )
+                raise await self._challenge(session, flows, forbidden("This session is not known, or it has expired."))
             session = await self._continue(found, operation, user_id, body, fixed)
         if auth.get("type") is not None:
             session = await self._attempt(session, flows, auth, address)
@@ -186,9 +184,7 @@ class UserInteractiveAuth:
         completed = await self._database.write(_complete_stage, session.session_id, stage, finding)
         return replace(session, completed=completed)
 
-    async def _challenge(
-        self, session: UiAuthSession, flows: Flows, error: MatrixError | None = None
-    ) -> MatrixError:
+    async def _challenge(self, session: UiAuthSession, flows: Flows, error: MatrixError | None = None) -> MatrixError:
         params = {}
         for stage_type in dict.fromkeys(stage for flow in flows for stage in flow):
             found = await self._stages[stage_type].params() if stage_type in self._stages else None
