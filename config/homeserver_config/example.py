@@ -1,7 +1,8 @@
 """Renders homeserver.yaml.example and docs/configuration.md from the models; a test keeps both in step.
-`python -m homeserver_config.example` (in `tasks.py generate`) writes them.
+`python -m homeserver_config.example`, a part of `tasks.py generate`, writes them.
 """
 
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -169,12 +170,21 @@ def _kind_of(kind: Any) -> str:
     return {"IPv4Network": "IP range", "IPv6Network": "IP range", "RawSettings": "mapping"}.get(name, "mapping")
 
 
-def write(root: Path) -> None:
-    """Write the generated files below the project's root."""
+def main(arguments: list[str], root: Path) -> int:
+    """Write the generated files below the project's root; with `--check`, 1 if one is not as it would be written."""
+    stale = False
     for name, text in generated_files().items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text, encoding="utf-8")
+        path = root / name
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            continue
+        if "--check" in arguments:
+            stale = True
+            sys.stderr.write(f"{name} is out of step; run: python3 tasks.py generate\n")
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    return int(stale)
 
 
 if __name__ == "__main__":
-    write(Path())
+    raise SystemExit(main(sys.argv[1:], Path()))

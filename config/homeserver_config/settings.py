@@ -72,9 +72,11 @@ class Settings(Section):
 
     @property
     def database_url(self) -> str:
-        """The database's URL, password included; an SQLite file in the data directory unless set."""
+        """The database's URL for SQLAlchemy, password included; an SQLite file in the data directory unless set."""
         if self.database.url is not None:
-            return self.database.url.reveal()
+            scheme, separator, rest = self.database.url.reveal().partition("://")
+            scheme = {"postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}.get(scheme, scheme)
+            return scheme + separator + rest
         return f"sqlite:///{self.server.data_directory / 'homeserver.db'}"
 
     @property

@@ -123,7 +123,7 @@ def test_secrets_from_text_files_and_the_environment(tmp_path: Path) -> None:
     )
     settings = read_settings(tmp_path / "homeserver.yaml", {"DATABASE_URL": "postgresql://u:p@h/d"})
     assert settings.registration.shared_secret == Secret("from a file")
-    assert settings.database_url == "postgresql://u:p@h/d"
+    assert settings.database_url == "postgresql+asyncpg://u:p@h/d"
     assert settings.passwords.pepper == Secret("inline")
     for hidden in ("from a file", "u:p", "inline"):
         assert hidden not in repr(settings)
@@ -205,4 +205,4 @@ def test_a_plugin_listed_twice() -> None:
 
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        read_settings(None).server.server_name = "other"  # type: ignore[misc]
+        read_settings(None).server.server_name = "other"

@@ -142,7 +142,7 @@ async def test_answers_of_no_use(client: HttpClient, base: str) -> None:
         await client.request("GET", f"{base}/cut")
     with pytest.raises(RemoteFailure, match="cannot be reached"):
         await client.request("GET", "http://127.0.0.1:1/")
-    for url in ("ftp://127.0.0.1/", "file:///etc/passwd", "", "http://", "http://[::bad/"):
+    for url in ("ftp://127.0.0.1/", "file:///etc/passwd", "", "http://", "http://[::bad/", "http://2130706433/"):
         with pytest.raises(RemoteFailure):
             await client.request("GET", url)
 
@@ -176,7 +176,7 @@ async def test_errors_of_the_reader_are_its_own(client: HttpClient, base: str) -
             raise ValueError("mine")
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "0.0.0.0", "name.example", "[::ffff:127.0.0.1]", "2130706433"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "0.0.0.0", "name.example", "[::ffff:127.0.0.1]"])
 async def test_private_addresses_are_out_of_bounds(careful: HttpClient, host: str) -> None:
     with pytest.raises(AddressDenied):
         await careful.request("GET", f"http://{host}:1/")

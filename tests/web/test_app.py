@@ -161,7 +161,7 @@ class Limits:
         self.full = False
 
     async def check(self, bucket: str, requester: Requester | None, address: str) -> None:
-        self.counted.append((bucket, requester and requester.user_id, address))
+        self.counted.append((bucket, requester.user_id if requester else None, address))
         if self.full:
             raise errors.limit_exceeded(500)
 

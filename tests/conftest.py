@@ -1,0 +1,84 @@
+"""Fixtures for all tests: PostgreSQL and Redis servers, shared by the whole run and started when first asked for.
+No test is skipped for want of a server: a machine without one gets it from a wheel.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers import PostgresServer, SharedServers
+
+_SHARED = pytest.StashKey[SharedServers]()
+_numbers = count()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The controller makes the servers' folder; xdist workers get it from there."""
+    worker_input: dict[str, str] | None = getattr(config, "workerinput", None)
+    if worker_input is None:
+        config.stash[_SHARED] = SharedServers.new()
+    else:
+        config.stash[_SHARED] = SharedServers(Path(worker_input["servers_folder"]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["servers_folder"] = str(node.config.stash[_SHARED].folder)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput") and _SHARED in config.stash:
+        config.stash[_SHARED].stop()
+
+
+@pytest.fixture(scope="session")
+def worker_number(request: pytest.FixtureRequest) -> int:
+    """0 for the first xdist worker or a run without xdist, 1 for the second and so on."""
+    worker_input: dict[str, str] = getattr(request.config, "workerinput", {})
+    return int(worker_input.get("workerid", "gw0").removeprefix("gw"))
+
+
+@pytest.fixture(scope="session")
+def postgres_server(request: pytest.FixtureRequest) -> PostgresServer:
+    """The PostgreSQL server of this run."""
+    return request.config.stash[_SHARED].postgres()
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres_server: PostgresServer, worker_number: int) -> str:
+    """An empty database of this worker's own, for the whole session."""
+    return postgres_server.create_database(f"worker_{worker_number}")
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: PostgresServer, worker_number: int) -> str:
+    """The name of a database with the schema in it, to be copied."""
+    from homeserver.storage.postgres import PostgresDatabase
+
+    name = f"template_{worker_number}"
+    url = postgres_server.create_database(name)
+
+    async def prepare() -> None:
+        database = PostgresDatabase(url)
+        await database.open()
+        await database.close()
+
+    asyncio.run(prepare())
+    return name
+
+
+@pytest.fixture
+def fresh_postgres_url(postgres_server: PostgresServer, postgres_template: str, worker_number: int) -> Iterator[str]:
+    """A database of this test's own with the schema in it: a copy of the template, made in milliseconds."""
+    name = f"test_{worker_number}_{next(_numbers)}"
+    yield postgres_server.create_database(name, postgres_template)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def redis_url(request: pytest.FixtureRequest, worker_number: int) -> str:
+    """A Redis database of this worker's own. Channels are shared by all: use a prefix of your own for them."""
+    return request.config.stash[_SHARED].redis().url(worker_number)
