@@ -135,7 +135,7 @@ def _add_keys_of_member_event(
     membership = content.get("membership")
     if target != event.sender:
         keys.append(("m.room.member", target))
-    if membership in {"join", "invite", "knock"}:
+    if isinstance(membership, str) and membership in {"join", "invite", "knock"}:
         keys.append(_JOIN_RULES)
     if membership == "invite":
         token = _third_party_invite_token(content)
