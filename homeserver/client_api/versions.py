@@ -1,0 +1,31 @@
+"""`/versions`: which versions of the specification, and which features beyond it, this server speaks.
+
+Spec: client-server-api #api-versions
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from homeserver.protocol.errors import JsonValue
+from homeserver.web.endpoint import Auth, endpoint
+from homeserver.web.request import Request
+
+SPEC_VERSIONS = ("r0.6.1", *(f"v1.{minor}" for minor in range(1, 16)))
+
+ACCOUNT_FEATURES: Mapping[str, bool] = {
+    "org.matrix.msc3391": True,  # deleting account data
+    "uk.tcpip.msc4133": True,  # any field in profiles
+    "uk.tcpip.msc4133.stable": True,
+}
+
+
+class VersionsApi:
+    """`features` are the unstable features of all parts of the server."""
+
+    def __init__(self, features: Mapping[str, bool]) -> None:
+        self._answer: dict[str, JsonValue] = {"versions": list(SPEC_VERSIONS), "unstable_features": dict(features)}
+
+    @endpoint("GET", "/_matrix/client/versions", auth=Auth.NONE, operation="getVersions")
+    async def get_versions(self, request: Request) -> JsonValue:
+        return self._answer
