@@ -293,6 +293,19 @@ class TestVersion1:
         assert shallow.depth == lowered.depth < deeper_by_bob.depth
         assert resolved(room, demoting, two)[POWER] == lowered
 
+    def test_power_levels_end_with_the_first_that_is_not_allowed(self) -> None:
+        room = powered_room("1")
+        one, two, three = room.fork(), room.fork(), room.fork()
+        lowered = one.power(ALICE, {ALICE: 100, BOB: 0})
+        two.send("m.room.name", ALICE, {}, "")
+        by_bob = two.power(BOB, {ALICE: 100, BOB: 50, CAROL: 4})
+        three.send("m.room.name", ALICE, {}, "")
+        three.send("m.room.name", ALICE, {}, "")
+        by_alice = three.power(ALICE, {ALICE: 100, BOB: 10})
+        assert lowered.depth < by_bob.depth < by_alice.depth
+        assert resolved(room, one, two, three)[POWER] == lowered
+        assert resolved(room, one, three)[POWER] == by_alice
+
     def test_when_no_candidate_is_allowed_the_shallowest_stays(self) -> None:
         room = powered_room("1")
         one, two = room.fork(), room.fork()
