@@ -34,11 +34,20 @@ async def test_setting_the_same_again_tells_nobody(app: AccountsApp) -> None:
 
 async def test_any_field(app: AccountsApp) -> None:
     alice = await app.user("alice")
-    for key, value in (("m.tz", "Europe/London"), ("org.example.pets", [{"name": "Rex"}]), ("org.example.nothing", None)):
+    for key, value in (
+        ("m.tz", "Europe/London"),
+        ("org.example.pets", [{"name": "Rex"}]),
+        ("org.example.nothing", None),
+    ):
         assert (await alice.put(f"{ALICE}/{key}", {key: value})).status == 200
         assert (await app.client.get(f"{ALICE}/{key}")).json == {key: value}
     assert app.rooms.profiles == []
-    assert (await app.client.get(ALICE)).json.keys() == {"displayname", "m.tz", "org.example.pets", "org.example.nothing"}
+    assert (await app.client.get(ALICE)).json.keys() == {
+        "displayname",
+        "m.tz",
+        "org.example.pets",
+        "org.example.nothing",
+    }
     unstable = ALICE.replace("/v3/", "/unstable/uk.tcpip.msc4133/")
     assert (await alice.delete(f"{unstable}/m.tz")).json == {}
     assert (await app.client.get(f"{ALICE}/m.tz")).status == 404

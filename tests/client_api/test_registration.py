@@ -159,7 +159,9 @@ async def test_an_abandoned_registration_gives_its_token_back(tmp_path: Path) ->
         await app.database.write(token_rows.create_token, "once", 1, None, 0)
         first = await app.client.post(REGISTER, {"username": "alice", "password": PASSWORD})
         assert first.json["flows"] == [{"stages": ["m.login.terms", "m.login.registration_token"]}]
-        assert first.json["params"]["m.login.terms"]["policies"]["terms_of_service"]["en"]["url"] == settings["terms_url"]
+        assert (
+            first.json["params"]["m.login.terms"]["policies"]["terms_of_service"]["en"]["url"] == settings["terms_url"]
+        )
         token = {"type": "m.login.registration_token", "token": "once", "session": first.json["session"]}
         early = await app.client.post(REGISTER, {"auth": token})
         assert (early.status, early.json["errcode"]) == (401, "M_FORBIDDEN")
