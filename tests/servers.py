@@ -154,7 +154,7 @@ class SharedServers:
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (self.folder / "postgres.log").open("wb") as log:
             process = subprocess.Popen(
-                [programs / "postgres", "-D", data, *options],
+                [str(programs / "postgres"), "-D", str(data), *options],
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
@@ -163,13 +163,13 @@ class SharedServers:
                 **account.options(),
             )
         (self.folder / "postgres.pid").write_text(str(process.pid))
-        ready = [programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+        ready = [str(programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
         self._wait("postgres", process, lambda: subprocess.run(ready, check=False).returncode == 0)
         return port
 
     def _start_redis(self, program: Path) -> int:
         port = free_port()
-        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        command = [str(program), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         with (self.folder / "redis.log").open("wb") as log:
             process = subprocess.Popen(
                 command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder, start_new_session=True

@@ -12,19 +12,23 @@ from homeserver.storage.events import Place
 
 
 class SyncToken(NamedTuple):
-    """How much a client has seen: everything up to `position`, and what is not durable up to `ephemeral`."""
+    """How much a client has seen: the log up to `position`, and what is not durable up to `ephemeral`.
+
+    `to_device` is the position up to which its device has been given messages: many wait for more than one answer.
+    """
 
     position: int
     ephemeral: int = 0
+    to_device: int = 0
 
     def __str__(self) -> str:
-        return f"s{self.position}_{self.ephemeral}"
+        return f"s{self.position}_{self.ephemeral}_{self.to_device}"
 
 
 def parse_sync_token(text: str) -> SyncToken:
     """Raises M_INVALID_PARAM."""
-    numbers = _numbers(text[1:]) if text.startswith("s") else None
-    if numbers is None:
+    numbers = _numbers(text[1:])
+    if not text.startswith("s") or len(numbers) != 3:
         raise invalid_param("This is not a token of /sync.")
     return SyncToken(*numbers)
 
@@ -37,16 +41,17 @@ def timeline_token(place: Place) -> str:
 def parse_timeline_token(text: str) -> Place | SyncToken:
     """A place in a room's timeline, or a position of the log where the token came from /sync. M_INVALID_PARAM."""
     numbers = _numbers(text[1:])
-    if numbers is None or text[0] not in "st":
-        raise invalid_param("This token did not come from this server.")
-    return Place(*numbers) if text[0] == "t" else SyncToken(*numbers)
+    if text.startswith("t") and len(numbers) == 2:
+        return Place(*numbers)
+    if text.startswith("s") and len(numbers) == 3:
+        return SyncToken(*numbers)
+    raise invalid_param("This token did not come from this server.")
 
 
-def _numbers(text: str) -> tuple[int, int] | None:
-    first, separator, second = text.partition("_")
-    if not separator or len(text) > 60:
-        return None
-    digits = (first.removeprefix("-"), second.removeprefix("-"))
+def _numbers(text: str) -> list[int]:
+    """The numbers between underscores; none when the text is anything else."""
+    parts = text.split("_") if len(text) <= 80 else []
+    digits = [part.removeprefix("-") for part in parts]
     if not all(part.isascii() and part.isdigit() and len(part) <= 19 for part in digits):
-        return None
-    return int(first), int(second)
+        return []
+    return [int(part) for part in parts]

@@ -103,8 +103,15 @@ def run_jobs(transaction: Transaction, jobs: Sequence[Job]) -> list[Outcome]:
 Announce = Callable[[Sequence["Change"], "int | None"], None]
 
 
+def _tell_nobody(changes: Sequence[Change], position: int | None) -> None:
+    """What a database announces to before anybody asked to hear."""
+
+
 class Database(ABC):
     """The seam between services and SQL."""
+
+    def __init__(self) -> None:
+        self._announce: Announce = _tell_nobody
 
     @abstractmethod
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -129,6 +136,3 @@ class Database(ABC):
     def on_commit(self, announce: Announce) -> None:
         """Have `announce(changes, position)` called in the event loop after every commit that changed the log."""
         self._announce = announce
-
-    def __init__(self) -> None:
-        self._announce: Announce = lambda changes, position: None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 from sqlalchemy import Connection, Select, and_, bindparam, or_, select
@@ -18,9 +18,6 @@ from homeserver.protocol.receipt import Standing
 from homeserver.protocol.room_versions import get_room_version
 from homeserver.storage.tables.events import events, transaction_ids
 from homeserver.storage.tables.rooms import rooms
-
-if TYPE_CHECKING:
-    from sqlalchemy import Row
 
 T = TypeVar("T")
 
@@ -41,6 +38,17 @@ class TransactionId(NamedTuple):
 
     device_id: str
     transaction_id: str
+
+
+class Mention(NamedTuple):
+    """A member whom an event singles out.
+
+    `notify`: it notifies them although it notifies nobody else. `highlight`: it is shown to them as important.
+    """
+
+    user_id: str
+    notify: bool
+    highlight: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -65,6 +73,8 @@ class StoredEvent:
     client_json: bytes | None = None
     # False while nothing is known to relate to it, True once something does, None when only the database knows.
     has_children: bool | None = None
+    # Whom the event singles out; kept for events of this process's memory only.
+    mentions: Sequence[Mention] = ()
 
     @property
     def event_id(self) -> str:
@@ -126,7 +136,8 @@ _SINCE_FORWARDS = (
 
 
 def _beyond(forwards: bool) -> Any:
-    depth, position = bindparam("depth"), bindparam("position")
+    depth: Any = bindparam("depth")
+    position: Any = bindparam("position")
     if forwards:
         return or_(events.c.depth > depth, and_(events.c.depth == depth, events.c.position > position))
     return or_(events.c.depth < depth, and_(events.c.depth == depth, events.c.position < position))
@@ -241,7 +252,7 @@ _TRANSACTION = (
 )
 
 
-def unpack_events(rows: Iterable[Row[Any]]) -> list[StoredEvent]:
+def unpack_events(rows: Iterable[Any]) -> list[StoredEvent]:
     """Turn rows of a statement built on `STORED_EVENTS` into events."""
     return _unpack(rows)
 
@@ -253,7 +264,7 @@ def batched_list(items: Collection[T]) -> Iterable[Sequence[T]]:
         yield some
 
 
-def _unpack(rows: Iterable[Row[Any]]) -> list[StoredEvent]:
+def _unpack(rows: Iterable[Any]) -> list[StoredEvent]:
     found = []
     for (
         nid,

@@ -101,6 +101,13 @@ _SHARED_ROOMS = (
     )
     .order_by(rooms.c.room_id)
 )
+_HEROES = (
+    select(memberships.c.user_id)
+    .join(rooms, rooms.c.nid == memberships.c.room_nid)
+    .where(rooms.c.room_id == bindparam("room_id"), memberships.c.membership.in_(bindparam("wanted", expanding=True)))
+    .order_by(memberships.c.position, memberships.c.user_id)
+    .limit(bindparam("limit"))
+)
 _FORGET = (
     update(memberships)
     .where(
@@ -156,7 +163,7 @@ def load_joined_members(connection: Connection, room_id: str) -> list[Member]:
 
 def load_local_members(connection: Connection, room_id: str) -> dict[str, str]:
     """Our own users who are joined to, invited to or knocking on a room, with their membership."""
-    return {user_id: membership for user_id, membership in connection.execute(_LOCAL_MEMBERS, {"room_id": room_id})}
+    return {row.user_id: row.membership for row in connection.execute(_LOCAL_MEMBERS, {"room_id": room_id})}
 
 
 def load_users_sharing_rooms(connection: Connection, user_id: str) -> set[str]:
@@ -175,6 +182,16 @@ def load_users_sharing_among(connection: Connection, user_id: str, others: Colle
 def load_shared_rooms(connection: Connection, user_id: str, other_user_id: str) -> list[str]:
     """The rooms both users are joined to."""
     return list(connection.execute(_SHARED_ROOMS, {"user": user_id, "other_user": other_user_id}).scalars())
+
+
+def load_hero_candidates(connection: Connection, room_id: str, limit: int) -> list[str]:
+    """Members after whom a room may be called: those in it or invited, or where there are none, those who left."""
+    values = {"room_id": room_id, "wanted": ["join", "invite"], "limit": limit}
+    present = list(connection.execute(_HEROES, values).scalars())
+    if len(present) > 1:
+        return present
+    values["wanted"] = ["leave", "ban"]
+    return present + list(connection.execute(_HEROES, values).scalars())
 
 
 def forget_room(tx: Transaction, room_id: str, user_id: str) -> None:

@@ -27,8 +27,6 @@ class Child(NamedTuple):
     place: Place
 
 
-
-
 _alive = and_(VISIBLE, events.c.redacted_by_nid.is_(None))
 _CHILDREN = (
     select(
@@ -91,11 +89,9 @@ def has_annotation(connection: Connection, parent_id: str, event_type: str, send
     return connection.execute(_HAS_ANNOTATION, values).first() is not None
 
 
-def load_children(
-    connection: Connection, parent_ids: Collection[str], rel_types: Collection[str]
-) -> list[Child]:
+def load_children(connection: Connection, parent_ids: Collection[str], rel_types: Collection[str]) -> list[Child]:
     """The visible, unredacted events that relate to `parent_ids` in one of these ways, oldest first."""
-    found = []
+    found: list[Child] = []
     for some in batched_list(parent_ids):
         rows = connection.execute(_CHILDREN, {"parents": some, "rel_types": list(rel_types)})
         found.extend(Child(*row[:6], Place(row[6], row[7])) for row in rows)
@@ -126,9 +122,7 @@ def load_related(
     return unpack_events(connection.execute(statement.order_by(*order).limit(limit)))
 
 
-def load_threads(
-    connection: Connection, room_id: str, *, before: int | None, limit: int
-) -> list[tuple[str, int]]:
+def load_threads(connection: Connection, room_id: str, *, before: int | None, limit: int) -> list[tuple[str, int]]:
     """Roots of a room's threads with the position of each thread's newest event, most recently active first."""
     statement = _THREADS
     latest = func.max(events.c.position)

@@ -34,10 +34,13 @@ def load_visibilities(connection: Connection, room_id: str) -> list[dict[str, An
 
 
 def load_joins(connection: Connection, room_id: str, user_id: str) -> list[int]:
-    """The positions of a user's joins to a room."""
+    """The positions at which a user came into a room, oldest first; changes of their name are none."""
     values = {"room_id": room_id, "event_type": "m.room.member", "state_key": user_id}
-    return [
-        position
-        for pdu, position in connection.execute(_HISTORY, values)
-        if orjson.loads(pdu)["content"].get("membership") == "join"
-    ]
+    joins: list[int] = []
+    before = None
+    for pdu, position in connection.execute(_HISTORY, values):
+        membership = orjson.loads(pdu)["content"].get("membership")
+        if membership == "join" and before != "join":
+            joins.append(position)
+        before = membership
+    return joins

@@ -19,10 +19,10 @@ from homeserver.protocol.relations import relation_of
 from homeserver.protocol.room_versions import RoomVersion
 from homeserver.storage.changes import Change
 from homeserver.storage.database import Transaction
-from homeserver.storage.events import StoredEvent, TransactionId, load_events, standing_code
+from homeserver.storage.events import Mention, StoredEvent, TransactionId, load_events, standing_code
 from homeserver.storage.memberships import record_membership
 from homeserver.storage.room_state import StateDelta, create_group
-from homeserver.storage.room_summaries import create_summary, update_summary
+from homeserver.storage.room_summaries import MemberCounts, create_summary, load_member_counts_by_nid, update_summary
 from homeserver.storage.tables.events import event_mentions, event_relations, events, redactions, transaction_ids
 from homeserver.storage.tables.rooms import room_state_log, rooms
 
@@ -33,14 +33,6 @@ class Extremity(NamedTuple):
     event_id: str
     depth: int
     sha256: str = ""
-
-
-class Mention(NamedTuple):
-    """A member for whom an event's push outcome differs from the one stored with the event."""
-
-    user_id: str
-    notify: bool
-    highlight: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +86,8 @@ class Appended:
     state_changes: Mapping[StateKey, str | None]
     # The redactions among the events, by the id of the event each takes the content of.
     redactions: Mapping[str, Event]
+    # How many members the room has now; None when no membership changed.
+    members: MemberCounts | None = None
 
 
 @dataclass(slots=True)
@@ -168,6 +162,7 @@ def append(tx: Transaction, batch: AppendBatch) -> Appended:
         progress.group,
         progress.changes,
         {item.redacts: item.event for item in batch.appends if item.redacts is not None},
+        load_member_counts_by_nid(tx.connection, room_nid) if _changes_members(progress) else None,
     )
     tx.announce(Change(progress.position, "event", batch.room_id, _users_concerned(appended), appended))
     return appended
@@ -175,7 +170,11 @@ def append(tx: Transaction, batch: AppendBatch) -> Appended:
 
 def _open_room(tx: Transaction, batch: AppendBatch) -> tuple[int, int, int | None]:
     if batch.revision is None:
-        nid = int(tx.connection.execute(_INSERT_ROOM, {"room_id": batch.room_id, "version": batch.version.identifier}).scalar_one())
+        nid = int(
+            tx.connection.execute(
+                _INSERT_ROOM, {"room_id": batch.room_id, "version": batch.version.identifier}
+            ).scalar_one()
+        )
         create_summary(tx.connection, nid, batch.now_ms)
         return nid, 0, None
     row = tx.connection.execute(_FIND_ROOM, {"wanted_room": batch.room_id}).one()
@@ -213,6 +212,7 @@ def _append_event(tx: Transaction, batch: AppendBatch, item: Append, progress: _
             item.notify,
             item.thread_root,
             item.transaction,
+            mentions=item.mentions,
         )
     )
     if item.standing is Standing.ACCEPTED:
@@ -312,6 +312,10 @@ def _events_of(tx: Transaction, progress: _Progress) -> dict[str, StoredEvent]:
     missing = [event_id for event_id in progress.changes.values() if event_id is not None and event_id not in found]
     found.update(load_events(tx.connection, missing))
     return found
+
+
+def _changes_members(progress: _Progress) -> bool:
+    return any(event_type == "m.room.member" for event_type, _ in progress.changes)
 
 
 def _users_concerned(appended: Appended) -> tuple[str, ...]:

@@ -125,8 +125,7 @@ def load_nids(connection: Connection, event_ids: Collection[str]) -> dict[str, i
     """Row numbers by event id."""
     found: dict[str, int] = {}
     for some in batched_list(event_ids):
-        for event_id, nid in connection.execute(_NIDS, {"ids": some}):
-            found[event_id] = nid
+        found.update((event_id, nid) for event_id, nid in connection.execute(_NIDS, {"ids": some}))
     return found
 
 

@@ -35,6 +35,13 @@ class RoomSummary(NamedTuple):
     published: bool
 
 
+class MemberCounts(NamedTuple):
+    """How many members a room has."""
+
+    joined: int
+    invited: int
+
+
 # Which key of which state event's content each column shows.
 _SHOWN: dict[str, tuple[str, str]] = {
     "m.room.name": ("name", "name"),
@@ -65,6 +72,11 @@ _SUMMARY = select(
     *(room_summaries.c[name] for name in RoomSummary._fields[2:]),
 ).join(rooms, rooms.c.nid == room_summaries.c.room_nid)
 _BY_ID = _SUMMARY.where(rooms.c.room_id.in_(bindparam("room_ids", expanding=True)))
+_MEMBER_COUNTS = select(room_summaries.c.joined_members, room_summaries.c.invited_members)
+_COUNTS_BY_NID = _MEMBER_COUNTS.where(_of_room)
+_COUNTS_BY_ID = _MEMBER_COUNTS.join(rooms, rooms.c.nid == room_summaries.c.room_nid).where(
+    rooms.c.room_id == bindparam("room_id")
+)
 _PUBLISH = (
     update(room_summaries)
     .where(
@@ -104,6 +116,16 @@ def count_member(connection: Connection, room_nid: int, old: str | None, new: st
         column = _COUNTED.get(membership or "")
         if column is not None:
             connection.execute(_COUNT[column], {"room": room_nid, "step": step})
+
+
+def load_member_counts(connection: Connection, room_id: str) -> MemberCounts:
+    """How many members a room has."""
+    return MemberCounts(*connection.execute(_COUNTS_BY_ID, {"room_id": room_id}).one())
+
+
+def load_member_counts_by_nid(connection: Connection, room_nid: int) -> MemberCounts:
+    """How many members a room has, for the append that is changing them."""
+    return MemberCounts(*connection.execute(_COUNTS_BY_NID, {"room": room_nid}).one())
 
 
 def load_summaries(connection: Connection, room_ids: list[str]) -> dict[str, RoomSummary]:

@@ -43,7 +43,8 @@ def test_files_are_finished_and_know_no_machine() -> None:
 
 
 def test_every_module_says_what_it_is_for() -> None:
-    trees = {name: ast.parse(text_of(name)) for name in ALL}
+    named_for_it = [name for name in ALL if Path(name).name.startswith("test_")]
+    trees = {name: ast.parse(text_of(name)) for name in ALL if name not in named_for_it}
     assert [name for name, tree in trees.items() if tree.body and not ast.get_docstring(tree)] == []
 
 

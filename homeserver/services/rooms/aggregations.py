@@ -78,9 +78,7 @@ class Aggregations:
             bundle["m.reference"] = {"chunk": [{"event_id": child.event_id} for child in references]}
         return bundle
 
-    async def _bundle_into_latest(
-        self, bundles: Mapping[str, Bundle], user_id: str, ignored: Collection[str]
-    ) -> None:
+    async def _bundle_into_latest(self, bundles: Mapping[str, Bundle], user_id: str, ignored: Collection[str]) -> None:
         """The newest event of a thread is shown with its own newest edit."""
         threads = [bundle["m.thread"] for bundle in bundles.values() if "m.thread" in bundle]
         latest: list[StoredEvent] = [thread["latest_event"] for thread in threads]

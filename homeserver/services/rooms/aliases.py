@@ -149,9 +149,7 @@ class RoomDirectory:
         """A page of the public directory, largest rooms first."""
         size = min(limit or _LARGEST_PAGE, _LARGEST_PAGE)
         after = _parse_page_token(since) if since else None
-        found = await self._database.read(
-            load_published, term=term, room_types=room_types, after=after, limit=size + 1
-        )
+        found = await self._database.read(load_published, term=term, room_types=room_types, after=after, limit=size + 1)
         page = found[:size]
         more = _page_token(page[-1]) if len(found) > size and page else None
         total = await self._database.read(load_published, term=None, room_types=None, after=None, limit=10_000)

@@ -16,6 +16,7 @@ from homeserver.protocol.event_builder import EventDraft, PrevEvent, auth_state_
 from homeserver.protocol.event_format import check_client_event_size
 from homeserver.protocol.event_hashes import reference_hash_base64
 from homeserver.protocol.events import Event, StateKey
+from homeserver.protocol.power_levels import PowerLevels
 from homeserver.protocol.relations import thread_root_of
 from homeserver.protocol.room_versions import RoomVersion
 from homeserver.protocol.signing import SigningKey
@@ -25,8 +26,8 @@ from homeserver.services.rooms.event_store import EventStore
 from homeserver.services.rooms.redaction import has_power_to_redact
 from homeserver.services.rooms.room import Room, Rooms
 from homeserver.storage.database import Database, Transaction
-from homeserver.storage.events import StoredEvent, TransactionId
-from homeserver.storage.room_log import Append, AppendBatch, Appended, Extremity, Mention, RoomMoved, append
+from homeserver.storage.events import Mention, StoredEvent, TransactionId
+from homeserver.storage.room_log import Append, AppendBatch, Appended, Extremity, RoomMoved, append
 
 _CREATE: StateKey = ("m.room.create", "")
 _MOST_TRIES = 10
@@ -36,7 +37,7 @@ _MOST_PREV_EVENTS = 10
 class PushOutcomes(Protocol):
     """Says, when an event is written, whom it is to notify."""
 
-    async def of(self, event: Event, state: Mapping[StateKey, str], members: Mapping[str, str]) -> PushOutcome: ...
+    def of(self, event: Event, power_levels: PowerLevels, members: Mapping[str, str]) -> PushOutcome: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +222,7 @@ class AppendEvent:
         if refusal is not None:
             raise forbidden(refusal.reason)
         redacts = await self._redacted_target(event, auth, create)
-        outcome = await self._push.of(event, chain.state, members)
+        outcome = self._push.of(event, PowerLevels.of(auth, version, create), members)
         self._advance(chain, version, event)
         return Append(
             event,
@@ -283,9 +284,7 @@ class AppendEvent:
             for key, event_id in wanted.items()
         }
 
-    async def _redacted_target(
-        self, event: Event, auth: Mapping[StateKey, Event], create: Event | None
-    ) -> str | None:
+    async def _redacted_target(self, event: Event, auth: Mapping[StateKey, Event], create: Event | None) -> str | None:
         if event.redacts is None:
             return None
         target = await self._events.find(event.redacts)

@@ -161,9 +161,7 @@ class CreateRoom:
             raise _alias_taken(alias)
         return alias
 
-    async def _drafts(
-        self, creator: str, wanted: NewRoom, version: RoomVersion, alias: str | None
-    ) -> list[EventDraft]:
+    async def _drafts(self, creator: str, wanted: NewRoom, version: RoomVersion, alias: str | None) -> list[EventDraft]:
         """All first events of the room, in the order the specification gives."""
         name = wanted.preset or ("public_chat" if wanted.public else "private_chat")
         preset = PRESETS.get(name)
@@ -191,10 +189,10 @@ class CreateRoom:
                 drafts.add("m.room.member", {**content, "is_direct": True} if wanted.is_direct else content, user_id)
         return drafts.in_order()
 
-    def _create_content(
-        self, creator: str, wanted: NewRoom, version: RoomVersion, preset: Preset
-    ) -> dict[str, Any]:
-        content = {key: value for key, value in wanted.creation_content.items() if key not in {"creator", "room_version"}}
+    def _create_content(self, creator: str, wanted: NewRoom, version: RoomVersion, preset: Preset) -> dict[str, Any]:
+        content = {
+            key: value for key, value in wanted.creation_content.items() if key not in {"creator", "room_version"}
+        }
         content["room_version"] = version.identifier
         if version.auth.creator_in_content:
             content["creator"] = creator
@@ -206,9 +204,7 @@ class CreateRoom:
             content["additional_creators"] = list(dict.fromkeys([*given, *invited]))
         return content
 
-    def _power_levels(
-        self, creator: str, wanted: NewRoom, version: RoomVersion, preset: Preset
-    ) -> dict[str, Any]:
+    def _power_levels(self, creator: str, wanted: NewRoom, version: RoomVersion, preset: Preset) -> dict[str, Any]:
         infinite = version.auth.creators_have_infinite_power
         events = dict(_DEFAULT_EVENT_LEVELS)
         users = {} if infinite else {creator: _CREATOR_LEVEL}

@@ -19,6 +19,6 @@ def accepts(wanted: EventFilter, stored: StoredEvent, ignored: Collection[str] =
     event = stored.event
     if event.sender in ignored and event.state_key is None:
         return False
-    if wanted.accepts_everything:
+    if wanted.accepts_every_event:
         return True
     return wanted.accepts(event.type, event.sender, event.room_id, event.content)

@@ -201,7 +201,11 @@ class MembershipService:
             room = await self._rooms.get(membership.room_id)
             stored = await self._events.find(membership.event_id)
             old = dict(stored.event.content) if stored is not None else {}
-            kept = {key: old[key] for key in old if key not in {*_PROFILE_KEYS, "join_authorised_via_users_server", "reason"}}
+            kept = {
+                key: old[key]
+                for key in old
+                if key not in {*_PROFILE_KEYS, "join_authorised_via_users_server", "reason"}
+            }
             content = {**kept, **shown, "membership": "join"}
             if content != old:
                 await self._send(user_id, room, user_id, content)

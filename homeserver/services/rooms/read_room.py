@@ -102,3 +102,8 @@ class ReadRoom:
         if position is None:
             return room.state
         return await self._groups.load_at(room_id, position)
+
+    async def check_may_read(self, user_id: str, room_id: str) -> None:
+        """Raises M_FORBIDDEN unless the user is or was in the room, or anybody may read it."""
+        room = await self._rooms.get(room_id)
+        await self._visibility.viewer(user_id, room, or_world_readable=True)

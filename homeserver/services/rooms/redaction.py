@@ -22,9 +22,7 @@ def may_redact(redaction: Event, target: Event, state: Mapping[StateKey, Event],
     return has_power_to_redact(redaction.sender, redaction, state, create)
 
 
-def has_power_to_redact(
-    user_id: str, redaction: Event, state: Mapping[StateKey, Event], create: Event | None
-) -> bool:
+def has_power_to_redact(user_id: str, redaction: Event, state: Mapping[StateKey, Event], create: Event | None) -> bool:
     """True when the power levels let this user redact other people's events."""
     levels = PowerLevels.of(state, redaction.room_version, create)
     return levels.of_user(user_id) >= levels.redact

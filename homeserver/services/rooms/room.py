@@ -13,7 +13,6 @@ import orjson
 from sqlalchemy import Connection
 
 from homeserver.protocol.errors import MatrixError, not_found
-from homeserver.protocol.events import StateKey
 from homeserver.protocol.identifiers import server_name_of
 from homeserver.protocol.receipt import Standing
 from homeserver.protocol.room_versions import RoomVersion, get_room_version
@@ -23,6 +22,7 @@ from homeserver.storage.database import Database
 from homeserver.storage.memberships import load_local_members
 from homeserver.storage.room_log import Appended, Extremity
 from homeserver.storage.room_state import StateMap, apply_changes, load_state
+from homeserver.storage.room_summaries import MemberCounts, load_member_counts
 from homeserver.storage.rooms import find_room
 
 if TYPE_CHECKING:
@@ -43,9 +43,12 @@ class Room:
 
     __slots__ = (
         "extremities",
+        "heroes",
         "latest_position",
         "local_members",
         "lock",
+        "members",
+        "resolved_at",
         "revision",
         "room_id",
         "server_name",
@@ -67,6 +70,7 @@ class Room:
         state: StateMap,
         latest_position: int,
         local_members: dict[str, str],
+        members: MemberCounts,
         server_name: str,
     ) -> None:
         self.room_id = room_id
@@ -78,6 +82,11 @@ class Room:
         self.state = state
         self.latest_position = latest_position
         self.local_members = local_members
+        self.members = members
+        # Candidates for the room's heroes; None until somebody asks.
+        self.heroes: list[str] | None = None
+        # Where state last changed by more than the events of the timeline: by resolving a fork.
+        self.resolved_at = 0
         self.server_name = server_name
         self.tail: list[StoredEvent] = []
         self.tail_after = latest_position
@@ -97,6 +106,10 @@ class Room:
             self.state = dict(self.state)
             apply_changes(self.state, appended.state_changes)
             self._follow_members(appended)
+            self._note_resolution(appended)
+        if appended.members is not None:
+            self.members = appended.members
+            self.heroes = None
         self.tail.extend(stored for stored in appended.events if stored.standing is Standing.ACCEPTED)
         if len(self.tail) > 2 * _TAIL_LENGTH:
             gone = self.tail[-_TAIL_LENGTH - 1]
@@ -111,9 +124,24 @@ class Room:
         return found[-limit:]
 
     @property
+    def joined_count(self) -> int:
+        """How many members are joined, by the room's summary."""
+        return self.members.joined
+
+    @property
+    def has_name(self) -> bool:
+        """Whether clients can call the room something without listing its members."""
+        return ("m.room.name", "") in self.state or ("m.room.canonical_alias", "") in self.state
+
+    @property
     def size(self) -> int:
         """Roughly the bytes of memory this takes."""
         return len(self.state) * _BYTES_OF_A_STATE_ENTRY + _BYTES_OF_A_TAIL
+
+    def _note_resolution(self, appended: Appended) -> None:
+        own = {stored.event_id for stored in appended.events}
+        if any(event_id not in own for event_id in appended.state_changes.values()):
+            self.resolved_at = self.latest_position
 
     def _follow_members(self, appended: Appended) -> None:
         by_id = {stored.event_id: stored.event for stored in appended.events}
@@ -207,8 +235,6 @@ def _load_room(connection: Connection, room_id: str, server_name: str) -> Room |
         state=load_state(connection, row.state_group),
         latest_position=row.latest_position,
         local_members=load_local_members(connection, room_id),
+        members=load_member_counts(connection, room_id),
         server_name=server_name,
     )
-
-
-__all__ = ["MEMBER", "Room", "Rooms", "StateKey", "unknown_room"]

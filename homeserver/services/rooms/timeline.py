@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from homeserver.protocol.errors import not_found
 from homeserver.protocol.events import StateKey
-from homeserver.protocol.sync_filters import RoomEventFilter
+from homeserver.protocol.sync_filters import EventFilter
 from homeserver.services.remote_servers import RemoteServers
 from homeserver.services.rooms.event_store import EventStore
 from homeserver.services.rooms.filters import accepts
@@ -77,7 +77,7 @@ class Timeline:
         stop: str | None,
         forwards: bool,
         limit: int,
-        wanted: RoomEventFilter,
+        wanted: EventFilter,
         ignored: frozenset[str],
     ) -> Page:
         """A page of the timeline. `start` and `stop` are tokens; without `start` it begins at the near end."""
@@ -109,7 +109,7 @@ class Timeline:
         return Page(token, None if done else timeline_token(at), found, state)
 
     async def context(
-        self, user_id: str, room_id: str, event_id: str, limit: int, wanted: RoomEventFilter, ignored: frozenset[str]
+        self, user_id: str, room_id: str, event_id: str, limit: int, wanted: EventFilter, ignored: frozenset[str]
     ) -> Context:
         """The events around one event, and the room's state at the newest of them. Raises M_NOT_FOUND."""
         room = await self._rooms.get(room_id)
@@ -192,7 +192,7 @@ class Timeline:
         place: Place,
         forwards: bool,
         limit: int,
-        wanted: RoomEventFilter,
+        wanted: EventFilter,
         ignored: frozenset[str],
     ) -> list[StoredEvent]:
         if limit == 0:

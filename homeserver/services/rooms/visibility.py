@@ -5,7 +5,7 @@ Spec: client-server-api #room-history-visibility
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from homeserver.protocol.errors import forbidden
@@ -18,7 +18,7 @@ from homeserver.services.rooms.state_groups import StateGroups
 from homeserver.storage.changes import Change
 from homeserver.storage.database import Database
 from homeserver.storage.events import StoredEvent
-from homeserver.storage.memberships import Membership, find_membership
+from homeserver.storage.memberships import find_membership, load_users_sharing_among
 from homeserver.storage.room_history import load_joins, load_visibilities
 from homeserver.storage.room_log import Appended
 
@@ -53,16 +53,36 @@ class Visibility:
 
         Raises M_FORBIDDEN for one who never was a member, unless `or_world_readable` and the room is just that.
         """
+        viewer = await self.find_viewer(user_id, room)
+        if viewer is not None:
+            return viewer
+        if or_world_readable and await self.is_world_readable(room):
+            return Viewer(user_id, "leave")
+        raise forbidden("You are not in this room.")
+
+    async def find_viewer(self, user_id: str, room: Room) -> Viewer | None:
+        """How a user stands to a room they are or were joined to; None for all others, and when they forgot it."""
         if room.local_members.get(user_id) == "join":
             return Viewer(user_id, "join")
         found = await self._database.read(find_membership, room.room_id, user_id)
-        if found is not None and not found.forgotten and found.membership in {"leave", "ban"}:
-            left = await self._viewer_who_left(user_id, room.room_id, found)
-            if left.joins:
-                return left
-        if or_world_readable and await self.is_world_readable(room):
-            return Viewer(user_id, found.membership if found else "leave")
-        raise forbidden("You are not in this room.")
+        if found is None or found.forgotten:
+            return None
+        joins = await self.joins(room.room_id, user_id)
+        left_at = found.position if found.membership in {"leave", "ban"} else joins[-1] if joins else None
+        return Viewer(user_id, found.membership, left_at, tuple(joins)) if joins else None
+
+    async def joins(self, room_id: str, user_id: str) -> list[int]:
+        """The positions at which a user came into a room, oldest first."""
+        return await self._database.read(load_joins, room_id, user_id)
+
+    async def membership_event(self, event_id: str) -> str | None:
+        """What a member event says."""
+        stored = await self._events.find(event_id)
+        return stored.event.membership if stored is not None else None
+
+    async def sharing_rooms(self, user_id: str, others: Collection[str]) -> set[str]:
+        """Those of `others` who share a room with the user."""
+        return await self._database.read(load_users_sharing_among, user_id, others)
 
     async def is_world_readable(self, room: Room) -> bool:
         """Whether anybody may read the room now."""
@@ -108,10 +128,6 @@ class Visibility:
         for change in changes:
             if isinstance(change.detail, Appended) and HISTORY_VISIBILITY in change.detail.state_changes:
                 self._always_open.drop(change.detail.room_id)
-
-    async def _viewer_who_left(self, user_id: str, room_id: str, found: Membership) -> Viewer:
-        joins = await self._database.read(load_joins, room_id, user_id)
-        return Viewer(user_id, found.membership, found.position, tuple(joins))
 
     async def _was_always_open(self, room_id: str) -> bool:
         known = self._always_open.find(room_id)

@@ -1,0 +1,67 @@
+"""`POST /createRoom`.
+
+Spec: client-server-api #creation
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from homeserver.protocol.errors import MatrixError
+from homeserver.services.rooms.create_room import CreateRoom, NewRoom
+from homeserver.web.endpoint import endpoint
+from homeserver.web.request import Request
+from homeserver.web.requester import Requester
+
+
+class CreateRoomBody(msgspec.Struct):
+    """What a new room is to be like."""
+
+    visibility: Literal["public", "private"] | None = None
+    room_alias_name: str | None = None
+    name: str | None = None
+    topic: str | None = None
+    invite: list[str] = msgspec.field(default_factory=list)
+    invite_3pid: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    room_version: str | None = None
+    creation_content: dict[str, Any] = msgspec.field(default_factory=dict)
+    initial_state: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    preset: Literal["private_chat", "public_chat", "trusted_private_chat"] | None = None
+    is_direct: bool = False
+    power_level_content_override: dict[str, Any] | None = None
+
+
+class RoomCreation:
+    """The endpoint that makes rooms."""
+
+    def __init__(self, rooms: CreateRoom) -> None:
+        self._rooms = rooms
+
+    @endpoint(
+        "POST",
+        "/_matrix/client/v3/createRoom",
+        operation="createRoom",
+        limit="create_room",
+        body=CreateRoomBody,
+    )
+    async def create_room(self, request: Request, requester: Requester, body: CreateRoomBody) -> dict[str, Any]:
+        if body.invite_3pid:
+            raise MatrixError(
+                "M_THREEPID_DENIED", "This server invites people by their user id only, not by address.", 403
+            )
+        wanted = NewRoom(
+            version=body.room_version,
+            preset=body.preset,
+            public=body.visibility == "public",
+            name=body.name,
+            topic=body.topic,
+            alias_localpart=body.room_alias_name,
+            invite=body.invite,
+            is_direct=body.is_direct,
+            creation_content=body.creation_content,
+            initial_state=body.initial_state,
+            power_level_override=body.power_level_content_override,
+        )
+        return {"room_id": await self._rooms.create(requester.user_id, wanted)}

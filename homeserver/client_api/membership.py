@@ -1,0 +1,152 @@
+"""Joining, leaving, inviting, kicking, banning and knocking over HTTP.
+
+Spec: client-server-api #room-membership
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from homeserver.protocol.errors import MatrixError, invalid_param
+from homeserver.protocol.identifiers import is_room_id
+from homeserver.services.rooms.aliases import RoomDirectory
+from homeserver.services.rooms.membership import MembershipService
+from homeserver.services.rooms.read_room import ReadRoom
+from homeserver.web.endpoint import Auth, endpoint
+from homeserver.web.request import Request
+from homeserver.web.requester import Requester
+
+from .bodies import Reason, UserAndReason
+
+
+class JoinBody(msgspec.Struct):
+    """The body of a join."""
+
+    reason: str | None = None
+    third_party_signed: dict[str, Any] | None = None
+
+
+class InviteBody(msgspec.Struct):
+    """An invitation of a user, or of somebody known by e-mail address or telephone number only."""
+
+    user_id: str | None = None
+    reason: str | None = None
+    id_server: str | None = None
+    medium: str | None = None
+    address: str | None = None
+
+
+class RoomMembership:
+    """The endpoints that change who is in a room."""
+
+    def __init__(self, membership: MembershipService, directory: RoomDirectory, rooms: ReadRoom) -> None:
+        self._membership = membership
+        self._directory = directory
+        self._rooms = rooms
+
+    @endpoint(
+        "POST",
+        "/_matrix/client/v3/join/{roomIdOrAlias}",
+        auth=Auth.GUEST_OK,
+        operation="joinRoom",
+        limit="join",
+        body=JoinBody,
+        optional_body=True,
+    )
+    async def join_room(self, request: Request, requester: Requester, body: JoinBody) -> dict[str, Any]:
+        room_id, via = await self._resolve(request, request.path["roomIdOrAlias"])
+        return await self._join(requester, room_id, via, body)
+
+    @endpoint(
+        "POST",
+        "/_matrix/client/v3/rooms/{roomId}/join",
+        auth=Auth.GUEST_OK,
+        operation="joinRoomById",
+        limit="join",
+        body=JoinBody,
+        optional_body=True,
+    )
+    async def join_room_by_id(self, request: Request, requester: Requester, body: JoinBody) -> dict[str, Any]:
+        return await self._join(requester, request.path["roomId"], [], body)
+
+    @endpoint(
+        "POST",
+        "/_matrix/client/v3/knock/{roomIdOrAlias}",
+        operation="knockRoom",
+        limit="join",
+        body=Reason,
+        optional_body=True,
+    )
+    async def knock_room(self, request: Request, requester: Requester, body: Reason) -> dict[str, Any]:
+        room_id, via = await self._resolve(request, request.path["roomIdOrAlias"])
+        await self._membership.knock(requester.user_id, room_id, via=via, reason=body.reason)
+        return {"room_id": room_id}
+
+    @endpoint(
+        "POST",
+        "/_matrix/client/v3/rooms/{roomId}/leave",
+        auth=Auth.GUEST_OK,
+        operation="leaveRoom",
+        body=Reason,
+        optional_body=True,
+    )
+    async def leave_room(self, request: Request, requester: Requester, body: Reason) -> dict[str, Any]:
+        await self._membership.leave(requester.user_id, request.path["roomId"], body.reason)
+        return {}
+
+    @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/forget", auth=Auth.GUEST_OK, operation="forgetRoom")
+    async def forget_room(self, request: Request, requester: Requester) -> dict[str, Any]:
+        await self._membership.forget(requester.user_id, request.path["roomId"])
+        return {}
+
+    @endpoint(
+        "POST",
+        "/_matrix/client/v3/rooms/{roomId}/invite",
+        operation="inviteUser",
+        limit="invite",
+        body=InviteBody,
+    )
+    async def invite_user(self, request: Request, requester: Requester, body: InviteBody) -> dict[str, Any]:
+        if body.user_id is None:
+            if body.medium is not None and body.address is not None:
+                raise MatrixError(
+                    "M_THREEPID_DENIED", "This server invites people by their user id only, not by address.", 403
+                )
+            raise MatrixError("M_MISSING_PARAM", "`user_id` says whom to invite.", 400)
+        await self._membership.invite(requester.user_id, request.path["roomId"], body.user_id, body.reason)
+        return {}
+
+    @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/kick", operation="kick", body=UserAndReason)
+    async def kick(self, request: Request, requester: Requester, body: UserAndReason) -> dict[str, Any]:
+        await self._membership.kick(requester.user_id, request.path["roomId"], body.user_id, body.reason)
+        return {}
+
+    @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/ban", operation="ban", body=UserAndReason)
+    async def ban(self, request: Request, requester: Requester, body: UserAndReason) -> dict[str, Any]:
+        await self._membership.ban(requester.user_id, request.path["roomId"], body.user_id, body.reason)
+        return {}
+
+    @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/unban", operation="unban", body=UserAndReason)
+    async def unban(self, request: Request, requester: Requester, body: UserAndReason) -> dict[str, Any]:
+        await self._membership.unban(requester.user_id, request.path["roomId"], body.user_id, body.reason)
+        return {}
+
+    @endpoint("GET", "/_matrix/client/v3/joined_rooms", auth=Auth.GUEST_OK, operation="getJoinedRooms")
+    async def joined_rooms(self, request: Request, requester: Requester) -> dict[str, Any]:
+        return {"joined_rooms": await self._rooms.joined_rooms(requester.user_id)}
+
+    async def _join(self, requester: Requester, room_id: str, via: list[str], body: JoinBody) -> dict[str, Any]:
+        content = {} if body.reason is None else {"reason": body.reason}
+        await self._membership.join(requester.user_id, room_id, via=via, content=content, is_guest=requester.is_guest)
+        return {"room_id": room_id}
+
+    async def _resolve(self, request: Request, id_or_alias: str) -> tuple[str, list[str]]:
+        via = [*request.query_list("via"), *request.query_list("server_name")]
+        if id_or_alias.startswith("#"):
+            found = await self._directory.find(id_or_alias)
+            return found.room_id, [*via, *found.servers]
+        if not is_room_id(id_or_alias):
+            raise invalid_param(f"{id_or_alias!r} is neither a room id nor a room alias.")
+        return id_or_alias, via

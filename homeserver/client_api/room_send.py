@@ -1,0 +1,100 @@
+"""Sending events: messages, state, redactions.
+
+Spec: client-server-api #sending-events-to-a-room
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from homeserver.services.rooms.append_event import SentTransaction
+from homeserver.services.rooms.send_event import SendEvent
+from homeserver.web.endpoint import Auth, endpoint
+from homeserver.web.request import Request
+from homeserver.web.requester import Requester
+
+
+class RoomSend:
+    """The endpoints that write to a room."""
+
+    def __init__(self, send: SendEvent) -> None:
+        self._send = send
+
+    @endpoint(
+        "PUT",
+        "/_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}",
+        auth=Auth.GUEST_OK,
+        operation="sendMessage",
+        limit="message",
+        body=dict,
+    )
+    async def send_message(self, request: Request, requester: Requester, body: dict[str, Any]) -> dict[str, Any]:
+        path = request.path
+        scope = f"send/{path['roomId']}/{path['eventType']}"
+        event_id = await self._send.send_message(
+            requester.user_id,
+            path["roomId"],
+            path["eventType"],
+            body,
+            _transaction(requester, scope, path["txnId"]),
+            timestamp_ms=_timestamp(request, requester),
+        )
+        return {"event_id": event_id}
+
+    @endpoint(
+        "PUT",
+        [
+            "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}",
+            "/_matrix/client/v3/rooms/{roomId}/state/{eventType}",
+            "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/",
+        ],
+        operation="setRoomStateWithKey",
+        limit="message",
+        body=dict,
+    )
+    async def set_state(self, request: Request, requester: Requester, body: dict[str, Any]) -> dict[str, Any]:
+        path = request.path
+        event_id = await self._send.set_state(
+            requester.user_id,
+            path["roomId"],
+            path["eventType"],
+            path.get("stateKey", ""),
+            body,
+            timestamp_ms=_timestamp(request, requester),
+        )
+        return {"event_id": event_id}
+
+    @endpoint(
+        "PUT",
+        "/_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}",
+        auth=Auth.GUEST_OK,
+        operation="redactEvent",
+        limit="message",
+        body=dict,
+        optional_body=True,
+    )
+    async def redact(self, request: Request, requester: Requester, body: dict[str, Any]) -> dict[str, Any]:
+        path = request.path
+        scope = f"redact/{path['roomId']}/{path['eventId']}"
+        event_id = await self._send.redact(
+            requester.user_id,
+            path["roomId"],
+            path["eventId"],
+            body,
+            _transaction(requester, scope, path["txnId"]),
+        )
+        return {"event_id": event_id}
+
+
+def _transaction(requester: Requester, scope: str, transaction_id: str) -> SentTransaction:
+    """Application services have no device of their own; their name stands for one."""
+    device = requester.device_id or f"appservice/{requester.appservice_id or requester.token_nid}"
+    return SentTransaction(device, scope, transaction_id)
+
+
+def _timestamp(request: Request, requester: Requester) -> int | None:
+    """Application services may say when an event was sent.
+
+    Spec: application-service-api #timestamp-massaging
+    """
+    return request.query_int("ts", minimum=0) if requester.appservice_id is not None else None

@@ -1,0 +1,354 @@
+"""Answers `/sync`: gathers what happened in a span of the log, or waits until something does.
+
+Spec: client-server-api #syncing
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+
+from homeserver.runtime.clock import Clock
+from homeserver.services.ephemeral import EphemeralCounter
+from homeserver.services.push.unread import Unread
+from homeserver.services.rooms.client_events import Reader
+from homeserver.services.rooms.room import MEMBER, Room, Rooms
+from homeserver.services.rooms.state_groups import StateGroups
+from homeserver.services.rooms.visibility import Viewer, Visibility
+from homeserver.services.sync.hub import SyncHub, Watched
+from homeserver.services.sync.joined_room import JoinedRooms
+from homeserver.services.sync.other_rooms import StrippedRooms
+from homeserver.services.sync.request import DeviceNews, PresenceNews, Span, SyncRequest, UserNews
+from homeserver.services.tokens import SyncToken
+from homeserver.storage.changed_rooms import load_changed_rooms
+from homeserver.storage.database import Database
+from homeserver.storage.memberships import Membership
+from homeserver.storage.receipts import Receipt, load_receipts
+
+LONGEST_WAIT_MS = 300_000
+_OUTSIDE = frozenset({"leave", "ban"})
+
+
+class Sync:
+    """The use case behind `GET /sync`."""
+
+    def __init__(
+        self,
+        database: Database,
+        rooms: Rooms,
+        hub: SyncHub,
+        joined: JoinedRooms,
+        stripped: StrippedRooms,
+        visibility: Visibility,
+        groups: StateGroups,
+        unread: Unread,
+        devices: DeviceNews,
+        users: UserNews,
+        presence: PresenceNews,
+        ephemeral: EphemeralCounter,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._rooms = rooms
+        self._hub = hub
+        self._joined = joined
+        self._stripped = stripped
+        self._visibility = visibility
+        self._groups = groups
+        self._unread = unread
+        self._devices = devices
+        self._users = users
+        self._presence = presence
+        self._ephemeral = ephemeral
+        self._clock = clock
+
+    async def sync(self, request: SyncRequest) -> dict[str, Any]:
+        """The answer's body. Waits up to `timeout_ms` when there is nothing to tell yet."""
+        await self._presence.seen_syncing(request.user_id, request.set_presence)
+        watched = await self._hub.watch(request.user_id)
+        deadline = self._clock.monotonic() + min(request.timeout_ms, LONGEST_WAIT_MS) / 1000
+        since = request.since
+        while True:
+            body, has_news = await self._answer(request, watched)
+            remaining = deadline - self._clock.monotonic()
+            if has_news or since is None or request.full_state or remaining <= 0:
+                return body
+            seen = SyncToken(self._hub.position, self._ephemeral.value)
+            if not await self._hub.wait(watched, seen, remaining):
+                return body
+            watched = await self._hub.watch(request.user_id)
+
+    async def _answer(self, request: SyncRequest, watched: Watched) -> tuple[dict[str, Any], bool]:
+        since = request.since
+        position = max(self._hub.position, since.position if since is not None else 0)
+        ephemeral = max(self._ephemeral.value, since.ephemeral if since is not None else 0)
+        if since is not None and not request.full_state and not watched.has_news(since):
+            return await self._nothing_new(request, since, position, ephemeral)
+        reader = Reader(request.user_id, request.device_id, await self._users.ignored_users(request.user_id))
+        span = Span(
+            request,
+            reader,
+            watched,
+            after=since.position if since is not None else 0,
+            up_to=position,
+            ephemeral_after=since.ephemeral if since is not None else 0,
+            ephemeral=ephemeral,
+        )
+        return await self._gather(span)
+
+    async def _nothing_new(
+        self, request: SyncRequest, since: SyncToken, position: int, ephemeral: int
+    ) -> tuple[dict[str, Any], bool]:
+        body: dict[str, Any] = {"next_batch": str(SyncToken(position, ephemeral, max(since.to_device, position)))}
+        if since.to_device < since.position:
+            body["next_batch"] = str(SyncToken(position, ephemeral, since.to_device))
+            waiting = await self._add_device(body, request, since.to_device, position, ephemeral, position)
+            return body, waiting
+        await self._add_key_counts(body, request)
+        return body, False
+
+    async def _gather(self, span: Span) -> tuple[dict[str, Any], bool]:
+        body: dict[str, Any] = {}
+        rooms, has_news, changes = await self._room_parts(span)
+        if rooms:
+            body["rooms"] = rooms
+        has_news |= await self._add_account_data(body, span)
+        has_news |= await self._add_presence(body, span)
+        request, since = span.request, span.request.since
+        to_device_after = since.to_device if since is not None else 0
+        has_news |= await self._add_device(body, request, to_device_after, span.up_to, span.ephemeral, span.up_to)
+        if not span.initial:
+            has_news |= await self._add_device_lists(body, span, changes)
+        return body, has_news
+
+    # Rooms
+
+    async def _room_parts(self, span: Span) -> tuple[dict[str, Any], bool, dict[str, set[str]]]:
+        memberships = await self._memberships_to_tell(span)
+        account_data = await self._room_account_data(span)
+        for room_id in account_data:
+            found = span.watched.memberships.get(room_id)
+            if found is not None and found.membership == "join":
+                memberships.setdefault(room_id, found)
+        allowed = {room_id: found for room_id, found in memberships.items() if span.request.filter.allows_room(room_id)}
+        joined = [room_id for room_id, found in allowed.items() if found.membership == "join"]
+        rooms = {room_id: await self._rooms.get(room_id) for room_id in joined}
+        news_since = {room_id: await self._news_since(span, allowed[room_id]) for room_id in joined}
+        receipts = await self._receipts(span, joined, news_since)
+        counts = await self._unread.counts(span.reader.user_id, list(rooms.values()), span.up_to)
+        parts: dict[str, dict[str, Any]] = defaultdict(dict)
+        changes: dict[str, set[str]] = defaultdict(set)
+        has_news = False
+        for room_id, room in rooms.items():
+            part = await self._joined.build(
+                span,
+                room,
+                Viewer(span.reader.user_id, "join"),
+                after=news_since[room_id],
+                receipts=receipts.get(room_id, ()),
+                account_data=account_data.get(room_id, ()),
+                unread=counts.get(room_id),
+            )
+            if part.has_news or span.whole or news_since[room_id] == 0 or self._is_news_of_counts(span, room_id):
+                parts["join"][room_id] = part.body
+                has_news = True
+            self._note_changes(changes, span, room, part.membership_changes, is_new=news_since[room_id] == 0)
+        for room_id, found in allowed.items():
+            if found.membership == "join":
+                continue
+            kind, other = await self._other_part(span, found, changes)
+            if other is not None:
+                parts[kind][room_id] = other
+                has_news = True
+        return dict(parts), has_news, changes
+
+    async def _memberships_to_tell(self, span: Span) -> dict[str, Membership]:
+        """The rooms in which something may have happened that the client is to hear of."""
+        watched = span.watched
+        if span.whole:
+            return {
+                room_id: found
+                for room_id, found in watched.memberships.items()
+                if not found.forgotten and self._is_told_whole(span, found)
+            }
+        if span.after >= watched.base:
+            changed = {room_id for room_id, position in watched.rooms.items() if position > span.after}
+            changed |= {room_id for room_id, at in watched.typing.items() if at > span.ephemeral_after}
+        else:
+            loaded = await self._database.read(load_changed_rooms, span.reader.user_id, span.after)
+            changed = set(loaded) | set(watched.typing)
+        return {room_id: found for room_id in changed if (found := watched.memberships.get(room_id)) is not None}
+
+    @staticmethod
+    def _is_told_whole(span: Span, found: Membership) -> bool:
+        if found.membership not in _OUTSIDE:
+            return True
+        return span.request.filter.room.include_leave or (not span.initial and found.position > span.after)
+
+    async def _news_since(self, span: Span, found: Membership) -> int:
+        """From where on the room is news: 0 for one the user has come into since."""
+        if span.initial or found.position <= span.after:
+            return span.after
+        group = await self._groups.find_at(found.room_id, span.after)
+        key = (MEMBER, span.reader.user_id)
+        before = (await self._groups.find(group, [key])).get(key)
+        if before is None:
+            return 0
+        stored = await self._visibility.membership_event(before)
+        return span.after if stored == "join" else 0
+
+    async def _receipts(
+        self, span: Span, joined: Sequence[str], news_since: dict[str, int]
+    ) -> dict[str, list[Receipt]]:
+        by_room: dict[str, list[Receipt]] = defaultdict(list)
+        known = [room_id for room_id in joined if news_since[room_id] == span.after and not span.request.full_state]
+        unknown = [room_id for room_id in joined if room_id not in set(known)]
+        for room_ids, after in ((known, span.after), (unknown, 0)):
+            if room_ids and (after == 0 or self._may_have_receipts(span, room_ids)):
+                for receipt in await self._database.read(load_receipts, room_ids, after, span.up_to):
+                    by_room[receipt.room_id].append(receipt)
+        return by_room
+
+    @staticmethod
+    def _may_have_receipts(span: Span, room_ids: Iterable[str]) -> bool:
+        watched = span.watched
+        if span.after < watched.base:
+            return True
+        return any(watched.receipts.get(room_id, 0) > span.after for room_id in room_ids)
+
+    @staticmethod
+    def _is_news_of_counts(span: Span, room_id: str) -> bool:
+        """The user's own receipt, from another device, changes the counts and nothing else."""
+        return span.watched.receipts.get(room_id, 0) > span.after
+
+    async def _other_part(
+        self, span: Span, found: Membership, changes: dict[str, set[str]]
+    ) -> tuple[str, dict[str, Any] | None]:
+        if found.membership in {"invite", "knock"}:
+            if not span.whole and found.position <= span.after:
+                return found.membership, None
+            if found.membership == "invite" and found.sender in span.reader.ignored:
+                return "invite", None
+            room = await self._rooms.find(found.room_id)
+            state = await self._stripped.stripped_state(room, found, span.reader.user_id)
+            return found.membership, {f"{found.membership}_state": {"events": state}}
+        return "leave", await self._left_part(span, found, changes)
+
+    async def _left_part(self, span: Span, found: Membership, changes: dict[str, set[str]]) -> dict[str, Any] | None:
+        if found.forgotten or (not span.whole and found.position <= span.after):
+            return None
+        room = await self._rooms.find(found.room_id)
+        if room is None:
+            return {"timeline": {"events": [], "limited": False}, "state": {"events": []}}
+        own = await self._visibility.find_viewer(span.reader.user_id, room)
+        if own is None:
+            own = Viewer(span.reader.user_id, found.membership, found.position)
+        was_in = bool(own.joins) and (span.whole or await self._was_joined(span, found))
+        after = span.after if was_in else max(0, found.position - 1)
+        part = await self._joined.build(
+            span, room, own, after=after, receipts=(), account_data=(), unread=None, up_to=found.position
+        )
+        if was_in:
+            changes["left_rooms"].add(found.room_id)
+        return {
+            name: part.body[name] for name in ("timeline", "state", "state_after", "account_data") if name in part.body
+        }
+
+    async def _was_joined(self, span: Span, found: Membership) -> bool:
+        key = (MEMBER, span.reader.user_id)
+        group = await self._groups.find_at(found.room_id, span.after)
+        before = (await self._groups.find(group, [key])).get(key)
+        if before is not None and await self._visibility.membership_event(before) == "join":
+            return True
+        joins = await self._visibility.joins(found.room_id, span.reader.user_id)
+        return any(span.after < join < found.position for join in joins)
+
+    # Everything outside rooms
+
+    async def _room_account_data(self, span: Span) -> dict[str, list[tuple[str, bytes]]]:
+        after = 0 if span.whole else span.after
+        if not span.whole and not span.watched.changed("account_data", after):
+            return {}
+        return await self._users.room_account_data(span.reader.user_id, after)
+
+    async def _add_account_data(self, body: dict[str, Any], span: Span) -> bool:
+        after = 0 if span.whole else span.after
+        if not span.whole and not span.watched.changed("account_data", after):
+            return False
+        wanted = span.request.filter.account_data
+        events = [
+            {"type": kind, "content": orjson.Fragment(content)}
+            for kind, content in await self._users.global_account_data(span.reader.user_id, after)
+            if wanted.accepts(kind, span.reader.user_id)
+        ]
+        if events:
+            body["account_data"] = {"events": events}
+        return bool(events)
+
+    async def _add_presence(self, body: dict[str, Any], span: Span) -> bool:
+        after = 0 if span.whole else span.ephemeral_after
+        if span.ephemeral <= after:
+            return False
+        wanted = span.request.filter.presence
+        events = [
+            event
+            for event in await self._presence.changes(span.reader.user_id, after)
+            if wanted.accepts("m.presence", event["sender"])
+        ]
+        if events:
+            body["presence"] = {"events": events}
+        return bool(events)
+
+    async def _add_device(
+        self, body: dict[str, Any], request: SyncRequest, after: int, position: int, ephemeral: int, up_to: int
+    ) -> bool:
+        if request.device_id is None:
+            body["next_batch"] = str(SyncToken(position, ephemeral, up_to))
+            return False
+        found = await self._devices.to_device(request.user_id, request.device_id, after, up_to)
+        if found.events:
+            body["to_device"] = {"events": found.events}
+        reached = found.up_to if found.more else up_to
+        body["next_batch"] = str(SyncToken(position, ephemeral, reached))
+        await self._add_key_counts(body, request)
+        return bool(found.events)
+
+    async def _add_key_counts(self, body: dict[str, Any], request: SyncRequest) -> None:
+        if request.device_id is None:
+            return
+        counts = await self._devices.key_counts(request.user_id, request.device_id)
+        body["device_one_time_keys_count"] = counts.one_time
+        body["device_unused_fallback_key_types"] = list(counts.unused_fallback)
+
+    async def _add_device_lists(self, body: dict[str, Any], span: Span, changes: dict[str, set[str]]) -> bool:
+        """Whose devices to look up again, and whose no longer.
+
+        Spec: client-server-api #tracking-the-device-list-for-a-user
+        """
+        changed = set(changes["came"])
+        if span.watched.changed("device_list", span.after):
+            changed |= await self._devices.changed_device_lists(span.reader.user_id, span.after, span.up_to)
+        left = set(changes["went"])
+        for room_id in changes["left_rooms"]:
+            room = await self._rooms.find(room_id)
+            left |= {key[1] for key in room.state if key[0] == MEMBER} if room is not None else set()
+        left.discard(span.reader.user_id)
+        still = await self._visibility.sharing_rooms(span.reader.user_id, left) if left else set()
+        left -= still
+        changed -= left
+        if not changed and not left:
+            return False
+        body["device_lists"] = {"changed": sorted(changed), "left": sorted(left)}
+        return True
+
+    @staticmethod
+    def _note_changes(changes: dict[str, set[str]], span: Span, room: Room, memberships: Any, *, is_new: bool) -> None:
+        if span.initial:
+            return
+        if is_new:
+            changes["came"] |= {key[1] for key in room.state if key[0] == MEMBER}
+        for user_id, membership in memberships.items():
+            changes["came" if membership == "join" else "went"].add(user_id)
