@@ -62,6 +62,11 @@ async def test_no_name_no_password_no_login(app: AccountsApp) -> None:
     assert (await register(app, password=None)).json["errcode"] == "M_MISSING_PARAM"
 
 
+async def test_nobody_chooses_their_hash(app: AccountsApp) -> None:
+    refused = await register(app, username="alice", password=None, password_hash="$argon2id$v=19$m=4194304,t=9,p=1$x$y")
+    assert refused.json["errcode"] == "M_MISSING_PARAM"
+
+
 async def test_refresh_tokens(app: AccountsApp) -> None:
     answer = await register(app, username="alice", refresh_token=True)
     assert answer.json["expires_in_ms"] == 300_000

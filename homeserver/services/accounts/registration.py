@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _APPSERVICE = "m.login.application_service"
 _OPERATION = "register"
+_REMEMBERED = ("username", "device_id", "initial_device_display_name", "inhibit_login", "refresh_token")
 
 
 class Registration:
@@ -140,7 +141,7 @@ class Registration:
         return user.user_id
 
     async def _authorise(self, body: Mapping[str, Any], client: ClientDetails) -> AuthorisedRequest:
-        kept = {key: value for key, value in body.items() if key not in ("auth", "password", "guest_access_token")}
+        kept = {key: body[key] for key in _REMEMBERED if body.get(key) is not None}
         if body.get("password") is not None:
             self._passwords.check_policy(body["password"])
             if not body.get("auth"):
