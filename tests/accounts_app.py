@@ -186,6 +186,7 @@ class AccountsApp:
             self.passwords,
             self.interactive_auth,
             bridge,
+            self.limits,
         )
         self.retention = AccountRetention(
             AccountLifetimes(), self.database, self.clock, self.tokens, self.accounts, self.interactive_auth, rows

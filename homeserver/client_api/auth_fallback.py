@@ -64,11 +64,11 @@ class AuthFallbackApi:
         self._interactive_auth = interactive_auth
         self._forms = dict(forms)
 
-    @endpoint("GET", _PATH, auth=Auth.NONE, limit="registration")
+    @endpoint("GET", _PATH, auth=Auth.NONE, limit="login_address")
     async def show(self, request: Request) -> HTMLResponse:
         return self._form(request, request.query_str("session"))
 
-    @endpoint("POST", _PATH, auth=Auth.NONE, limit="registration", body=bytes, max_body_bytes=65_536)
+    @endpoint("POST", _PATH, auth=Auth.NONE, limit="login_address", body=bytes, max_body_bytes=65_536)
     async def complete(self, request: Request, body: bytes) -> HTMLResponse:
         given = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
         session, stage_type = given.get("session", ""), request.path["authType"]
