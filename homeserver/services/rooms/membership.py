@@ -210,7 +210,7 @@ class MembershipService:
             if content != old:
                 await self._send(user_id, room, user_id, content)
 
-    async def leave_all(self, user_id: str) -> None:
+    async def leave_all_rooms(self, user_id: str) -> None:
         """Leave every room and reject every invitation, as deactivated users do."""
         for membership in await self._database.read(load_memberships, user_id):
             if membership.membership in {"join", "invite", "knock"}:
