@@ -126,6 +126,7 @@ def build_accounts(
         passwords,
         interactive_auth,
         appservices,
+        limits,
     )
     return AccountParts(
         accounts=accounts,
