@@ -124,6 +124,7 @@ def build_accounts(
         passwords,
         interactive_auth,
         appservices,
+        limits,
     )
     return AccountParts(
         accounts=accounts,
