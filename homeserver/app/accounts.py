@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from homeserver.runtime.background import BackgroundTasks
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.randomness import Randomness
-from homeserver.services.account_data import AccountData
 from homeserver.services.accounts.accounts import Accounts
 from homeserver.services.accounts.auth_stages import DummyStage, PasswordStage, RegistrationTokenStage, TermsStage
 from homeserver.services.accounts.login_methods import LoginTokens, PasswordLogin
@@ -54,7 +53,6 @@ class AccountParts:
     devices: Devices
     retention: AccountRetention
     filters: Filters
-    account_data: AccountData
 
 
 def build_accounts(
@@ -141,5 +139,4 @@ def build_accounts(
             AccountLifetimes(), database, clock, tokens, accounts, interactive_auth, device_rows
         ),
         filters=Filters(database, clock),
-        account_data=AccountData(database, push_rules),
     )

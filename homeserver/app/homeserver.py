@@ -18,6 +18,7 @@ from homeserver.runtime.background import BackgroundTasks
 from homeserver.runtime.clock import Clock, SystemClock
 from homeserver.runtime.metrics import Metrics
 from homeserver.runtime.randomness import Randomness, SystemRandomness
+from homeserver.services.account_data import AccountData
 from homeserver.services.accounts.ports import NoAppservices, NoCrossSigningKeys
 from homeserver.services.accounts.tokens import Tokens
 from homeserver.services.profiles import NoRemoteProfiles, Profile, Profiles
@@ -37,6 +38,7 @@ from homeserver_config.sections.listeners import ListenerSettings
 from homeserver_config.settings import Settings
 
 _RETENTION_EVERY_S = 3_600.0
+_LAST_SEEN_EVERY_S = 60.0
 _log = structlog.get_logger("homeserver.app")
 
 
@@ -65,6 +67,7 @@ class Homeserver:
         self.limits = RateLimits(settings.rate_limits, self.clock)
         self.tokens = Tokens(self.database, self.clock, appservices)
         self.push_rules = PushRules(self.database)
+        self.account_data = AccountData(self.database, self.push_rules)
         self.profiles = Profiles(server_name, self.database, [followers], NoRemoteProfiles())
         self.rooms = build_rooms(
             settings,
@@ -74,6 +77,7 @@ class Homeserver:
             self.signing_key,
             self.profiles,
             self.push_rules,
+            self.account_data,
             remote,
             OpenGates(),
         )
@@ -93,7 +97,7 @@ class Homeserver:
             self.rooms.membership,
             [],
         )
-        self.user_news = StoredUserNews(self.database, self.accounts.account_data, self.push_rules)
+        self.user_news = StoredUserNews(self.database, self.account_data, self.push_rules)
         self.sync = build_sync(settings, self.database, self.clock, self.rooms, self.user_news, NoDeviceNews())
         self._http_figures = HttpFigures(self.metrics)
 
@@ -105,10 +109,13 @@ class Homeserver:
         self.sync.typing.start(self.background)
         self.sync.presence.start(self.background, self.rooms.hub.ephemeral_changed)
         self.background.run_every("retention", _RETENTION_EVERY_S, self.accounts.retention.run)
+        self.background.run_every("last-seen", _LAST_SEEN_EVERY_S, self.tokens.flush_last_seen)
+        self.background.start("departures", self.accounts.accounts.resume_departures())
 
     async def stop(self) -> None:
         """End background work and close what was opened, last opened first."""
         await self.background.stop()
+        await self.tokens.flush_last_seen()
         self.accounts.passwords.close()
         await self.database.close()
 

@@ -11,6 +11,8 @@ from homeserver.client_api.account_data import AccountDataApi
 from homeserver.client_api.account_deactivation import AccountDeactivationApi
 from homeserver.client_api.admin import AdminApi
 from homeserver.client_api.admin_register import AdminRegisterApi
+from homeserver.client_api.administrative_contact import AdministrativeContactApi
+from homeserver.client_api.auth_fallback import AuthFallbackApi, fallback_forms
 from homeserver.client_api.capabilities import Capabilities, CapabilitiesApi
 from homeserver.client_api.create_room import CreateRoomApi
 from homeserver.client_api.device_management import DeviceManagementApi
@@ -67,12 +69,14 @@ def client_routes(server: Homeserver) -> list[Route]:
             RefreshApi(accounts.sessions),
             LoginTokenApi(accounts.login_tokens, accounts.interactive_auth),
             WhoamiApi(),
+            AuthFallbackApi(accounts.interactive_auth, fallback_forms(settings.registration.terms_url)),
+            AdministrativeContactApi(),
             PasswordManagementApi(accounts.accounts, accounts.passwords, accounts.interactive_auth),
             AccountDeactivationApi(accounts.accounts, accounts.interactive_auth),
             DeviceManagementApi(accounts.devices, accounts.interactive_auth),
             ProfileApi(server.profiles),
-            AccountDataApi(accounts.account_data),
-            TagsApi(accounts.account_data),
+            AccountDataApi(server.account_data),
+            TagsApi(server.account_data),
             FilterApi(accounts.filters),
             PushrulesApi(server.push_rules),
             VersionsApi(FEATURES),
