@@ -82,7 +82,9 @@ class ServerProcess:
 
     async def start(self) -> None:
         environment = dict(os.environ)
-        environment["PYTHONPATH"] = os.pathsep.join(str(ROOT / part) for part in ("", "config", "federation", "plugins"))
+        environment["PYTHONPATH"] = os.pathsep.join(
+            str(ROOT / part) for part in ("", "config", "federation", "plugins")
+        )
         code = "from homeserver.cli import main; main()"
         log = (self.folder / "log").open("ab")
         self._process = subprocess.Popen(
@@ -171,7 +173,7 @@ async def make_client(server: str, session: aiohttp.ClientSession, name: str) ->
     url = f"{server}/_synapse/admin/v1/register"
     async with session.get(url) as answer:
         nonce = (await answer.json())["nonce"]
-    text = "\0".join((nonce, name, "a password", "notadmin"))
+    text = "\0".join([nonce, name, "a password", "notadmin"])
     mac = hmac.new(SECRET.encode(), text.encode(), hashlib.sha1).hexdigest()
     body = {"nonce": nonce, "username": name, "password": "a password", "admin": False, "mac": mac}
     async with session.post(url, json=body) as answer:
