@@ -173,7 +173,7 @@ async def make_client(server: str, session: aiohttp.ClientSession, name: str) ->
     url = f"{server}/_synapse/admin/v1/register"
     async with session.get(url) as answer:
         nonce = (await answer.json())["nonce"]
-    text = "\0".join([nonce, name, "a password", "notadmin"])
+    text = f"{nonce}\0{name}\0a password\0notadmin"
     mac = hmac.new(SECRET.encode(), text.encode(), hashlib.sha1).hexdigest()
     body = {"nonce": nonce, "username": name, "password": "a password", "admin": False, "mac": mac}
     async with session.post(url, json=body) as answer:
