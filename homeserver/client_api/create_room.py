@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from homeserver.client_api.paths import v3
 from homeserver.protocol.errors import MatrixError
 from homeserver.services.rooms.create_room import CreateRoom, NewRoom
 from homeserver.web.endpoint import endpoint
@@ -33,7 +34,7 @@ class CreateRoomBody(msgspec.Struct):
     power_level_content_override: dict[str, Any] | None = None
 
 
-class RoomCreation:
+class CreateRoomApi:
     """The endpoint that makes rooms."""
 
     def __init__(self, rooms: CreateRoom) -> None:
@@ -41,7 +42,7 @@ class RoomCreation:
 
     @endpoint(
         "POST",
-        "/_matrix/client/v3/createRoom",
+        v3("/createRoom"),
         operation="createRoom",
         limit="create_room",
         body=CreateRoomBody,

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from homeserver.client_api.paths import v3
 from homeserver.services.rooms.aliases import RoomDirectory
 from homeserver.services.rooms.read_room import ReadRoom
 from homeserver.storage.room_summaries import RoomSummary
@@ -46,29 +47,29 @@ class PublicRoomsBody(msgspec.Struct):
     third_party_instance_id: str | None = None
 
 
-class Directory:
+class DirectoryApi:
     """The endpoints of the room directory."""
 
     def __init__(self, directory: RoomDirectory, rooms: ReadRoom) -> None:
         self._directory = directory
         self._rooms = rooms
 
-    @endpoint("GET", "/_matrix/client/v3/directory/room/{roomAlias}", auth=Auth.NONE, operation="getRoomIdByAlias")
+    @endpoint("GET", v3("/directory/room/{roomAlias}"), auth=Auth.NONE, operation="getRoomIdByAlias")
     async def get_alias(self, request: Request) -> dict[str, Any]:
         found = await self._directory.find(request.path["roomAlias"])
         return {"room_id": found.room_id, "servers": list(found.servers)}
 
-    @endpoint("PUT", "/_matrix/client/v3/directory/room/{roomAlias}", operation="setRoomAlias", body=AliasBody)
+    @endpoint("PUT", v3("/directory/room/{roomAlias}"), operation="setRoomAlias", body=AliasBody)
     async def set_alias(self, request: Request, requester: Requester, body: AliasBody) -> dict[str, Any]:
         await self._directory.add(requester.user_id, request.path["roomAlias"], body.room_id)
         return {}
 
-    @endpoint("DELETE", "/_matrix/client/v3/directory/room/{roomAlias}", operation="deleteRoomAlias")
+    @endpoint("DELETE", v3("/directory/room/{roomAlias}"), operation="deleteRoomAlias")
     async def delete_alias(self, request: Request, requester: Requester) -> dict[str, Any]:
         await self._directory.remove(requester.user_id, request.path["roomAlias"], is_admin=requester.is_admin)
         return {}
 
-    @endpoint("GET", "/_matrix/client/v3/rooms/{roomId}/aliases", auth=Auth.GUEST_OK, operation="getLocalAliases")
+    @endpoint("GET", v3("/rooms/{roomId}/aliases"), auth=Auth.GUEST_OK, operation="getLocalAliases")
     async def local_aliases(self, request: Request, requester: Requester) -> dict[str, Any]:
         room_id = request.path["roomId"]
         await self._rooms.check_may_read(requester.user_id, room_id)
@@ -76,7 +77,7 @@ class Directory:
 
     @endpoint(
         "GET",
-        "/_matrix/client/v3/directory/list/room/{roomId}",
+        v3("/directory/list/room/{roomId}"),
         auth=Auth.NONE,
         operation="getRoomVisibilityOnDirectory",
     )
@@ -86,7 +87,7 @@ class Directory:
 
     @endpoint(
         "PUT",
-        "/_matrix/client/v3/directory/list/room/{roomId}",
+        v3("/directory/list/room/{roomId}"),
         operation="setRoomVisibilityOnDirectory",
         body=VisibilityBody,
         optional_body=True,
@@ -97,7 +98,7 @@ class Directory:
         )
         return {}
 
-    @endpoint("GET", "/_matrix/client/v3/publicRooms", auth=Auth.NONE, operation="getPublicRooms")
+    @endpoint("GET", v3("/publicRooms"), auth=Auth.NONE, operation="getPublicRooms")
     async def public_rooms(self, request: Request) -> Any:
         limit, since = request.query_int("limit", minimum=0), request.find_query("since")
         server = request.find_query("server")
@@ -108,7 +109,7 @@ class Directory:
 
     @endpoint(
         "POST",
-        "/_matrix/client/v3/publicRooms",
+        v3("/publicRooms"),
         auth=Auth.GUEST_OK,
         operation="queryPublicRooms",
         limit="search",

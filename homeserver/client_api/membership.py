@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from homeserver.client_api.bodies import Reason, UserAndReason
+from homeserver.client_api.paths import v3
 from homeserver.protocol.errors import MatrixError, invalid_param
 from homeserver.protocol.identifiers import is_room_id
 from homeserver.services.rooms.aliases import RoomDirectory
@@ -17,8 +19,6 @@ from homeserver.services.rooms.read_room import ReadRoom
 from homeserver.web.endpoint import Auth, endpoint
 from homeserver.web.request import Request
 from homeserver.web.requester import Requester
-
-from .bodies import Reason, UserAndReason
 
 
 class JoinBody(msgspec.Struct):
@@ -38,7 +38,7 @@ class InviteBody(msgspec.Struct):
     address: str | None = None
 
 
-class RoomMembership:
+class RoomMembershipApi:
     """The endpoints that change who is in a room."""
 
     def __init__(self, membership: MembershipService, directory: RoomDirectory, rooms: ReadRoom) -> None:
@@ -48,7 +48,7 @@ class RoomMembership:
 
     @endpoint(
         "POST",
-        "/_matrix/client/v3/join/{roomIdOrAlias}",
+        v3("/join/{roomIdOrAlias}"),
         auth=Auth.GUEST_OK,
         operation="joinRoom",
         limit="join",
@@ -61,7 +61,7 @@ class RoomMembership:
 
     @endpoint(
         "POST",
-        "/_matrix/client/v3/rooms/{roomId}/join",
+        v3("/rooms/{roomId}/join"),
         auth=Auth.GUEST_OK,
         operation="joinRoomById",
         limit="join",
@@ -73,7 +73,7 @@ class RoomMembership:
 
     @endpoint(
         "POST",
-        "/_matrix/client/v3/knock/{roomIdOrAlias}",
+        v3("/knock/{roomIdOrAlias}"),
         operation="knockRoom",
         limit="join",
         body=Reason,
@@ -86,7 +86,7 @@ class RoomMembership:
 
     @endpoint(
         "POST",
-        "/_matrix/client/v3/rooms/{roomId}/leave",
+        v3("/rooms/{roomId}/leave"),
         auth=Auth.GUEST_OK,
         operation="leaveRoom",
         body=Reason,
@@ -96,14 +96,14 @@ class RoomMembership:
         await self._membership.leave(requester.user_id, request.path["roomId"], body.reason)
         return {}
 
-    @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/forget", auth=Auth.GUEST_OK, operation="forgetRoom")
+    @endpoint("POST", v3("/rooms/{roomId}/forget"), auth=Auth.GUEST_OK, operation="forgetRoom")
     async def forget_room(self, request: Request, requester: Requester) -> dict[str, Any]:
         await self._membership.forget(requester.user_id, request.path["roomId"])
         return {}
 
     @endpoint(
         "POST",
-        "/_matrix/client/v3/rooms/{roomId}/invite",
+        v3("/rooms/{roomId}/invite"),
         operation="inviteUser",
         limit="invite",
         body=InviteBody,
@@ -118,22 +118,22 @@ class RoomMembership:
         await self._membership.invite(requester.user_id, request.path["roomId"], body.user_id, body.reason)
         return {}
 
-    @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/kick", operation="kick", body=UserAndReason)
+    @endpoint("POST", v3("/rooms/{roomId}/kick"), operation="kick", body=UserAndReason)
     async def kick(self, request: Request, requester: Requester, body: UserAndReason) -> dict[str, Any]:
         await self._membership.kick(requester.user_id, request.path["roomId"], body.user_id, body.reason)
         return {}
 
-    @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/ban", operation="ban", body=UserAndReason)
+    @endpoint("POST", v3("/rooms/{roomId}/ban"), operation="ban", body=UserAndReason)
     async def ban(self, request: Request, requester: Requester, body: UserAndReason) -> dict[str, Any]:
         await self._membership.ban(requester.user_id, request.path["roomId"], body.user_id, body.reason)
         return {}
 
-    @endpoint("POST", "/_matrix/client/v3/rooms/{roomId}/unban", operation="unban", body=UserAndReason)
+    @endpoint("POST", v3("/rooms/{roomId}/unban"), operation="unban", body=UserAndReason)
     async def unban(self, request: Request, requester: Requester, body: UserAndReason) -> dict[str, Any]:
         await self._membership.unban(requester.user_id, request.path["roomId"], body.user_id, body.reason)
         return {}
 
-    @endpoint("GET", "/_matrix/client/v3/joined_rooms", auth=Auth.GUEST_OK, operation="getJoinedRooms")
+    @endpoint("GET", v3("/joined_rooms"), auth=Auth.GUEST_OK, operation="getJoinedRooms")
     async def joined_rooms(self, request: Request, requester: Requester) -> dict[str, Any]:
         return {"joined_rooms": await self._rooms.joined_rooms(requester.user_id)}
 

@@ -13,3 +13,11 @@ def v3(path: str) -> list[str]:
 
 def v1(path: str) -> list[str]:
     return [f"/_matrix/client/v1{path}"]
+
+
+# The state key may be empty, and then be left out with its slash or without.
+STATE_PATHS = [
+    path
+    for ending in ("/{eventType}/{stateKey}", "/{eventType}/", "/{eventType}")
+    for path in v3(f"/rooms/{{roomId}}/state{ending}")
+]

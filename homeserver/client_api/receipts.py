@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from homeserver.client_api.paths import v3
 from homeserver.protocol.errors import forbidden, invalid_param
 from homeserver.services.receipts import Receipts
 from homeserver.services.typing import Typing
@@ -48,7 +49,7 @@ class TypingBody(msgspec.Struct):
     timeout: int = _DEFAULT_TYPING_MS
 
 
-class ReceiptEndpoints:
+class ReceiptsApi:
     """The endpoints that say what has been read and who types."""
 
     def __init__(self, receipts: Receipts, markers: FullyRead, typing: Typing) -> None:
@@ -58,7 +59,7 @@ class ReceiptEndpoints:
 
     @endpoint(
         "POST",
-        "/_matrix/client/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}",
+        v3("/rooms/{roomId}/receipt/{receiptType}/{eventId}"),
         auth=Auth.GUEST_OK,
         operation="postReceipt",
         body=ReceiptBody,
@@ -78,7 +79,7 @@ class ReceiptEndpoints:
 
     @endpoint(
         "POST",
-        "/_matrix/client/v3/rooms/{roomId}/read_markers",
+        v3("/rooms/{roomId}/read_markers"),
         auth=Auth.GUEST_OK,
         operation="setReadMarker",
         body=ReadMarkersBody,
@@ -94,7 +95,7 @@ class ReceiptEndpoints:
 
     @endpoint(
         "PUT",
-        "/_matrix/client/v3/rooms/{roomId}/typing/{userId}",
+        v3("/rooms/{roomId}/typing/{userId}"),
         auth=Auth.GUEST_OK,
         operation="setTyping",
         body=TypingBody,

@@ -18,7 +18,7 @@ _BASE = "/_matrix/client/v1/rooms/{roomId}/relations/{eventId}"
 _MOST = 100
 
 
-class RelationEndpoints:
+class RelationsApi:
     """The endpoints for relations and threads."""
 
     def __init__(self, relations: Relations, client_events: ClientEvents, users: UserNews) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from homeserver.client_api.paths import v3
 from homeserver.services.rooms.append_event import SentTransaction
 from homeserver.services.rooms.send_event import SendEvent
 from homeserver.web.endpoint import Auth, endpoint
@@ -14,7 +15,7 @@ from homeserver.web.request import Request
 from homeserver.web.requester import Requester
 
 
-class RoomSend:
+class RoomSendApi:
     """The endpoints that write to a room."""
 
     def __init__(self, send: SendEvent) -> None:
@@ -22,7 +23,7 @@ class RoomSend:
 
     @endpoint(
         "PUT",
-        "/_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}",
+        v3("/rooms/{roomId}/send/{eventType}/{txnId}"),
         auth=Auth.GUEST_OK,
         operation="sendMessage",
         limit="message",
@@ -44,9 +45,9 @@ class RoomSend:
     @endpoint(
         "PUT",
         [
-            "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}",
-            "/_matrix/client/v3/rooms/{roomId}/state/{eventType}",
-            "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/",
+            *v3("/rooms/{roomId}/state/{eventType}/{stateKey}"),
+            *v3("/rooms/{roomId}/state/{eventType}"),
+            *v3("/rooms/{roomId}/state/{eventType}/"),
         ],
         operation="setRoomStateWithKey",
         limit="message",
@@ -66,7 +67,7 @@ class RoomSend:
 
     @endpoint(
         "PUT",
-        "/_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}",
+        v3("/rooms/{roomId}/redact/{eventId}/{txnId}"),
         auth=Auth.GUEST_OK,
         operation="redactEvent",
         limit="message",

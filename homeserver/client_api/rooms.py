@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from homeserver.client_api.paths import v3
 from homeserver.protocol.errors import bad_json, invalid_param
 from homeserver.protocol.sync_filters import EventFilter
 from homeserver.services.rooms.client_events import ClientEvents, Reader
@@ -24,7 +25,7 @@ _MOST_MESSAGES = 1_000
 _MOST_CONTEXT = 100
 
 
-class RoomReading:
+class RoomsApi:
     """The endpoints that read a room."""
 
     def __init__(self, rooms: ReadRoom, timeline: Timeline, client_events: ClientEvents, users: UserNews) -> None:
@@ -33,15 +34,13 @@ class RoomReading:
         self._client_events = client_events
         self._users = users
 
-    @endpoint(
-        "GET", "/_matrix/client/v3/rooms/{roomId}/event/{eventId}", auth=Auth.GUEST_OK, operation="getOneRoomEvent"
-    )
+    @endpoint("GET", v3("/rooms/{roomId}/event/{eventId}"), auth=Auth.GUEST_OK, operation="getOneRoomEvent")
     async def event(self, request: Request, requester: Requester) -> Any:
         path = request.path
         stored = await self._rooms.event(requester.user_id, path["roomId"], path["eventId"])
         return (await self._client_events.render([stored], await self._reader(requester)))[0]
 
-    @endpoint("GET", "/_matrix/client/v3/rooms/{roomId}/state", auth=Auth.GUEST_OK, operation="getRoomState")
+    @endpoint("GET", v3("/rooms/{roomId}/state"), auth=Auth.GUEST_OK, operation="getRoomState")
     async def state(self, request: Request, requester: Requester) -> Any:
         found = await self._rooms.state(requester.user_id, request.path["roomId"])
         return self._client_events.render_plain(found, _reader(requester))
@@ -49,9 +48,9 @@ class RoomReading:
     @endpoint(
         "GET",
         [
-            "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}",
-            "/_matrix/client/v3/rooms/{roomId}/state/{eventType}",
-            "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/",
+            *v3("/rooms/{roomId}/state/{eventType}/{stateKey}"),
+            *v3("/rooms/{roomId}/state/{eventType}"),
+            *v3("/rooms/{roomId}/state/{eventType}/"),
         ],
         auth=Auth.GUEST_OK,
         operation="getRoomStateWithKey",
@@ -67,7 +66,7 @@ class RoomReading:
         shown = stored.event if stored.redacted_by is None else stored.event.redacted()
         return shown.content
 
-    @endpoint("GET", "/_matrix/client/v3/rooms/{roomId}/members", auth=Auth.GUEST_OK, operation="getMembersByRoom")
+    @endpoint("GET", v3("/rooms/{roomId}/members"), auth=Auth.GUEST_OK, operation="getMembersByRoom")
     async def members(self, request: Request, requester: Requester) -> Any:
         found = await self._rooms.members(
             requester.user_id,
@@ -80,7 +79,7 @@ class RoomReading:
 
     @endpoint(
         "GET",
-        "/_matrix/client/v3/rooms/{roomId}/joined_members",
+        v3("/rooms/{roomId}/joined_members"),
         auth=Auth.GUEST_OK,
         operation="getJoinedMembersByRoom",
     )
@@ -94,7 +93,7 @@ class RoomReading:
                 shown["avatar_url"] = member.avatar_url
         return {"joined": joined}
 
-    @endpoint("GET", "/_matrix/client/v3/rooms/{roomId}/messages", auth=Auth.GUEST_OK, operation="getRoomEvents")
+    @endpoint("GET", v3("/rooms/{roomId}/messages"), auth=Auth.GUEST_OK, operation="getRoomEvents")
     async def messages(self, request: Request, requester: Requester) -> Any:
         direction = request.query_choice("dir", ("b", "f"), "b")
         wanted = _filter(request)
@@ -120,9 +119,7 @@ class RoomReading:
             body["state"] = self._client_events.render_plain(page.state, reader)
         return body
 
-    @endpoint(
-        "GET", "/_matrix/client/v3/rooms/{roomId}/context/{eventId}", auth=Auth.GUEST_OK, operation="getEventContext"
-    )
+    @endpoint("GET", v3("/rooms/{roomId}/context/{eventId}"), auth=Auth.GUEST_OK, operation="getEventContext")
     async def context(self, request: Request, requester: Requester) -> Any:
         reader = await self._reader(requester)
         found = await self._timeline.context(

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from homeserver.client_api.paths import v3
 from homeserver.protocol.errors import bad_json
 from homeserver.protocol.sync_filters import Filter
 from homeserver.services.sync.request import SyncRequest
@@ -29,14 +30,14 @@ class StoredFilters(Protocol):
         """Raises M_NOT_FOUND."""
 
 
-class SyncEndpoint:
+class SyncApi:
     """The endpoint clients live on."""
 
     def __init__(self, sync: Sync, filters: StoredFilters) -> None:
         self._sync = sync
         self._filters = filters
 
-    @endpoint("GET", "/_matrix/client/v3/sync", auth=Auth.GUEST_OK, operation="sync")
+    @endpoint("GET", v3("/sync"), auth=Auth.GUEST_OK, operation="sync")
     async def sync(self, request: Request, requester: Requester) -> dict[str, Any]:
         since = request.find_query("since")
         presence = request.find_query("set_presence")

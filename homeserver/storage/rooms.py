@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from homeserver.storage.database import Transaction
 from homeserver.storage.tables.rooms import room_aliases, rooms
@@ -43,6 +43,12 @@ _ALIAS = select(room_aliases.c.alias, room_aliases.c.room_id, room_aliases.c.cre
 _ONE_ALIAS = _ALIAS.where(room_aliases.c.alias == bindparam("wanted"))
 _ALIASES_OF = _ALIAS.where(room_aliases.c.room_id == bindparam("room_id")).order_by(room_aliases.c.alias)
 _ADD_ALIAS = insert_or_ignore(room_aliases, ["alias"])
+_MOVE_ALIASES = (
+    update(room_aliases)
+    .where(room_aliases.c.room_id == bindparam("old_room"))
+    .values(room_id=bindparam("new_room"))
+    .returning(room_aliases.c.alias)
+)
 _REMOVE_ALIAS = delete(room_aliases).where(room_aliases.c.alias == bindparam("wanted"))
 
 
@@ -72,3 +78,9 @@ def add_alias(tx: Transaction, alias: str, room_id: str, creator: str, now_ms: i
 def remove_alias(tx: Transaction, alias: str) -> bool:
     """Take an alias away; False when there was none."""
     return tx.connection.execute(_REMOVE_ALIAS, {"wanted": alias}).rowcount == 1
+
+
+def move_aliases(tx: Transaction, old_room_id: str, new_room_id: str) -> list[str]:
+    """Point all aliases of one room at another; the aliases moved."""
+    values = {"old_room": old_room_id, "new_room": new_room_id}
+    return list(tx.connection.execute(_MOVE_ALIASES, values).scalars())

@@ -66,6 +66,7 @@ class NewRoom:
     topic: str | None = None
     alias_localpart: str | None = None
     invite: Sequence[str] = ()
+    ban: Sequence[str] = ()
     is_direct: bool = False
     creation_content: Mapping[str, Any] = field(default_factory=dict)
     initial_state: Sequence[Mapping[str, Any]] = ()
@@ -187,6 +188,8 @@ class CreateRoom:
             if server_name_of(user_id) == self._server_name and user_id != creator:
                 content = await self._member_content(user_id, "invite")
                 drafts.add("m.room.member", {**content, "is_direct": True} if wanted.is_direct else content, user_id)
+        for user_id in wanted.ban:
+            drafts.add("m.room.member", {"membership": "ban"}, user_id)
         return drafts.in_order()
 
     def _create_content(self, creator: str, wanted: NewRoom, version: RoomVersion, preset: Preset) -> dict[str, Any]:

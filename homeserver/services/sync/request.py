@@ -24,7 +24,7 @@ class SyncRequest:
     filter: Filter
     timeout_ms: int = 0
     full_state: bool = False
-    set_presence: str | None = None
+    set_presence: str = "online"
     use_state_after: bool = False
 
 
@@ -101,5 +101,5 @@ class PresenceNews(Protocol):
     async def changes(self, user_id: str, after: int) -> list[dict[str, Any]]:
         """m.presence events of those the user knows, changed after a value of the ephemeral counter."""
 
-    async def seen_syncing(self, user_id: str, presence: str | None) -> None:
-        """A client of this user is there, with the presence it asks for."""
+    def seen_syncing(self, user_id: str, presence: str, timeout_ms: int) -> None:
+        """A client of this user is there, with the presence it asks for, and will wait so long for an answer."""

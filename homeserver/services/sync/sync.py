@@ -67,7 +67,7 @@ class Sync:
 
     async def sync(self, request: SyncRequest) -> dict[str, Any]:
         """The answer's body. Waits up to `timeout_ms` when there is nothing to tell yet."""
-        await self._presence.seen_syncing(request.user_id, request.set_presence)
+        self._presence.seen_syncing(request.user_id, request.set_presence, request.timeout_ms)
         watched = await self._hub.watch(request.user_id)
         deadline = self._clock.monotonic() + min(request.timeout_ms, LONGEST_WAIT_MS) / 1000
         since = request.since
