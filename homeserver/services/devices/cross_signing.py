@@ -11,13 +11,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from homeserver.protocol.device_keys import (
     check_cross_signing_key,
     check_cross_signing_signature,
     same_key_object,
     verify_key_signature,
 )
-from homeserver.protocol.errors import MatrixError, bad_json, forbidden, invalid_param, missing_param, not_found
+from homeserver.protocol.errors import (
+    MatrixError,
+    bad_json,
+    forbidden,
+    invalid_param,
+    missing_param,
+    not_found,
+    too_large,
+)
 from homeserver.services.devices.remote_keys import ask_servers, by_server, objects_of
 from homeserver.storage.cross_signing import (
     MASTER,
@@ -45,6 +55,7 @@ if TYPE_CHECKING:
 
 KEY_NAMES = {"master_key": MASTER, "self_signing_key": SELF_SIGNING, "user_signing_key": USER_SIGNING}
 _REMOTE_TIMEOUT_MS = 10_000
+_MOST_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +90,13 @@ class CrossSigning:
         """Publish keys by their names in `KEY_NAMES`. False if nothing was done because the user must confirm it:
         keys that are there are not replaced without.
 
-        M_INVALID_PARAM, M_INVALID_SIGNATURE, M_MISSING_PARAM without a master key, M_FORBIDDEN for a device's ID.
+        M_INVALID_PARAM, M_TOO_LARGE, M_INVALID_SIGNATURE, M_MISSING_PARAM without a master key, M_FORBIDDEN for a
+        device's ID.
         """
         parsed = {}
         for name, usage in KEY_NAMES.items():
             if keys.get(name) is not None:
-                parsed[usage] = CrossSigningKey(check_cross_signing_key(user_id, usage, keys[name]), keys[name])
+                parsed[usage] = _parsed(user_id, usage, keys[name])
         return await self._database.write(_store_upload, user_id, parsed, confirmed, self._clock.now_ms())
 
     async def upload_signatures(self, user_id: str, signed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -126,6 +138,13 @@ class CrossSigning:
                     continue
                 signable[(user_id, public_key)] = SignableKey(key, {}, signers)
         return signable
+
+
+def _parsed(user_id: str, usage: str, key: Any) -> CrossSigningKey:
+    public_key = check_cross_signing_key(user_id, usage, key)
+    if len(orjson.dumps(key)) > _MOST_BYTES:
+        raise too_large(f"A cross-signing key may have at most {_MOST_BYTES} bytes.")
+    return CrossSigningKey(public_key, key)
 
 
 def _store_upload(

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 
 SIGNED_CURVE25519 = "signed_curve25519"
 MOST_ONE_TIME_KEYS = 1000
+_MOST_BYTES = 65_536
+_MOST_BYTES_OF_ONE_TIME_KEY = 16_384
 _LONGEST_TIMEOUT_MS = 60_000
 _NOBODY = ""
 
@@ -187,14 +189,22 @@ def with_usual_algorithm(counts: Mapping[str, int]) -> dict[str, int]:
 def _check_upload(user_id: str, device_id: str, upload: KeyUpload) -> None:
     if upload.device_keys is not None:
         check_device_keys(user_id, device_id, upload.device_keys)
+        _check_size(upload.device_keys, _MOST_BYTES)
     for keys in (upload.one_time_keys, upload.fallback_keys):
         if keys is not None:
             check_one_time_keys(keys)
             if any("\x00" in key_id for key_id in keys):
                 raise invalid_param("The ID of a key must not contain a NUL.")
+            for key in keys.values():
+                _check_size(key, _MOST_BYTES_OF_ONE_TIME_KEY)
     algorithms = [key_id.partition(":")[0] for key_id in upload.fallback_keys or ()]
     if len(set(algorithms)) < len(algorithms):
         raise invalid_param("There is at most one fallback key for each algorithm.")
+
+
+def _check_size(key: Any, most_bytes: int) -> None:
+    if len(orjson.dumps(key)) > most_bytes:
+        raise too_large(f"Such a key may have at most {most_bytes} bytes.")
 
 
 def _store_upload(tx: Transaction, user_id: str, device_id: str, upload: KeyUpload, now_ms: int) -> DeviceKeyCounts:
@@ -283,7 +293,9 @@ def _add_remote(
     for user_id, key in objects_of(answer, "master_keys", asked).items():
         public_keys = [value for value in _values(key.get("keys")) if isinstance(value, str)]
         added = [one for public_key in public_keys for one in signatures.get((user_id, public_key), ())]
-        has_shape = isinstance(key.get("signatures", {}), dict)
+        has_shape = isinstance(key.get("signatures", {}), dict) and all(
+            isinstance(by_key, dict) for by_key in _values(key.get("signatures"))
+        )
         published.master_keys[user_id] = _with_signatures(key, added) if has_shape else key
     published.self_signing_keys.update(objects_of(answer, "self_signing_keys", asked))
 

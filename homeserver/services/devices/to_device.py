@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import orjson
 
 from homeserver.protocol.edus import DirectToDevice
-from homeserver.protocol.errors import invalid_param
+from homeserver.protocol.errors import invalid_param, too_large
 from homeserver.services.devices.remote_keys import by_server
 from homeserver.storage.to_device import NewMessage, SentUnder, store_messages, take_transaction
 
@@ -26,6 +26,8 @@ Messages = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """Contents by user ID and by device ID, `*` for all devices of the user."""
 
 _LONGEST = 255
+MOST_BYTES = 65_536
+"""The content of one message: as much as other servers take in one EDU."""
 
 
 class RemoteToDevice(Protocol):
@@ -57,11 +59,14 @@ class ToDevice:
     async def send(
         self, sender: str, device_id: str | None, event_type: str, transaction_id: str, messages: Messages
     ) -> None:
-        """Send messages; a transaction id that the device has used before changes nothing. M_INVALID_PARAM."""
+        """Send messages; a transaction id that the device has used before changes nothing. M_INVALID_PARAM, M_TOO_LARGE."""
         for text in (event_type, transaction_id):
             if not text or len(text) > _LONGEST or "\x00" in text:
                 raise invalid_param(f"Event types and transaction ids have 1 to {_LONGEST} characters.")
         split = by_server(messages)
+        for content in (content for by_device in messages.values() for content in by_device.values()):
+            if len(orjson.dumps(content)) > MOST_BYTES:
+                raise too_large(f"A message to a device may have at most {MOST_BYTES} bytes.")
         local = _serialised(sender, event_type, split.pop(self._server_name, {}))
         message_id = self._randomness.token(16)
         remote = {
