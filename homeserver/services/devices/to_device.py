@@ -59,7 +59,10 @@ class ToDevice:
     async def send(
         self, sender: str, device_id: str | None, event_type: str, transaction_id: str, messages: Messages
     ) -> None:
-        """Send messages; a transaction id that the device has used before changes nothing. M_INVALID_PARAM, M_TOO_LARGE."""
+        """Send messages; a transaction id that the device has used before changes nothing.
+
+        M_INVALID_PARAM, M_TOO_LARGE.
+        """
         for text in (event_type, transaction_id):
             if not text or len(text) > _LONGEST or "\x00" in text:
                 raise invalid_param(f"Event types and transaction ids have 1 to {_LONGEST} characters.")
