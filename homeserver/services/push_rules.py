@@ -29,6 +29,7 @@ _MOST_BYTES = 1_048_576
 class _Loaded:
     ruleset: Ruleset
     compiled: CompiledRuleset
+    personal: bool
     size: int
 
 
@@ -46,6 +47,11 @@ class PushRules:
     async def compiled_for(self, user_id: str) -> CompiledRuleset:
         """The ruleset ready for evaluation."""
         return (await self._get(user_id)).compiled
+
+    async def find_personal(self, user_id: str) -> CompiledRuleset | None:
+        """The ruleset of a user who has changed it, ready for evaluation; None for all others."""
+        loaded = await self._get(user_id)
+        return loaded.compiled if loaded.personal else None
 
     async def get_rule(self, user_id: str, kind: str, rule_id: str) -> dict[str, Any]:
         """One rule; M_NOT_FOUND, M_INVALID_PARAM for an unknown kind."""
@@ -95,7 +101,7 @@ class PushRules:
     async def _load(self, user_id: str) -> _Loaded:
         raw = await self._database.read(rows.find_ruleset, user_id)
         ruleset = _whole(raw, user_id)
-        return _Loaded(ruleset, protocol.compile_ruleset(ruleset), 4_000 + 4 * len(raw or b""))
+        return _Loaded(ruleset, protocol.compile_ruleset(ruleset), raw is not None, 4_000 + 4 * len(raw or b""))
 
     async def _change(self, user_id: str, change: Callable[[Ruleset], Ruleset]) -> None:
         await self._database.write(_store_change, user_id, change)

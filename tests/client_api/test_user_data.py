@@ -123,7 +123,7 @@ async def test_impossible_tags(app: AccountsApp, tag: str, body: dict[str, Any],
 async def test_ignored_users(app: AccountsApp) -> None:
     alice = await app.user("alice")
     assert await app.account_data.ignored_users(ALICE) == frozenset()
-    ignored = {"ignored_users": {"@bob:example.org": {}, ALICE: {}}}
+    ignored: dict[str, Any] = {"ignored_users": {"@bob:example.org": {}, ALICE: {}}}
     await alice.put(f"{USER}/account_data/m.ignored_user_list", ignored)
     assert await app.account_data.ignored_users(ALICE) == {"@bob:example.org"}
 

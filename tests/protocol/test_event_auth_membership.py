@@ -218,6 +218,10 @@ class TestLeave:
         assert room.member_refusal(ALICE, "leave", BOB) == "member.kick.power"
         assert room.member_refusal(BOB, "leave", DAVE) == "member.kick.power"
         assert room.member_refusal(DAVE, "leave", "@stranger:two") == "member.sender_not_joined"
+        room.power(ALICE, {BOB: 50} | ({} if version == "12" else {ALICE: 100}), kick=50)
+        assert room.member_refusal(DAVE, "leave", BOB) is None
+        room.power(ALICE, {BOB: 49} | ({} if version == "12" else {ALICE: 100}), kick=50)
+        assert room.member_refusal(DAVE, "leave", BOB) == "member.kick.power"
 
     def test_unban_needs_both_levels(self, version: str) -> None:
         room = self.powered_room(version)

@@ -72,6 +72,7 @@ def test_depth_by_version() -> None:
     old, new = new_room("5"), new_room("6")
     assert refused(old, {**old.make("m", ALICE, {}).pdu, "depth": 2**63 - 1}) is None
     assert refused(old, {**old.make("m", ALICE, {}).pdu, "depth": 2**63}) == "format.malformed"
+    assert refused(new, {**new.make("m", ALICE, {}).pdu, "depth": 0}) is None
     assert refused(new, {**new.make("m", ALICE, {}).pdu, "depth": 2**53 - 1}) is None
     assert refused(new, {**new.make("m", ALICE, {}).pdu, "depth": 2**53}) == "format.malformed"
 

@@ -77,16 +77,20 @@ def _auth_difference(
     conflicted: set[str],
     graph: AuthGraph,
 ) -> set[str]:
-    """The events that are in the full auth chain of some of the states, but not of all.
+    """The events that are in the full auth chain of some of the states, but not of all; conflicted ones left out.
 
     A state's events count as part of its full auth chain, as in every implementation. What the unconflicted events
     rest on is in all chains, so only the chains of the conflicted events need comparing.
     """
     chains = [graph.closure_of(conflicted.intersection(state_set.values())) for state_set in state_sets]
     difference = set[str]().union(*chains) - chains[0].intersection(*chains[1:])
+    difference -= conflicted
     difference -= set(unconflicted.values())
-    if difference:
-        difference -= graph.closure_of(unconflicted.values(), until_found=difference)
+    # Most of a large state are members, who seldom tell anything the rest does not: they are loaded last.
+    members = {event_id for key, event_id in unconflicted.items() if key[0] == "m.room.member"}
+    for starts in (set(unconflicted.values()) - members, members):
+        if difference:
+            difference -= graph.closure_of(starts, until_found=difference)
     return difference
 
 

@@ -15,7 +15,7 @@ from homeserver.services.rooms.room import MEMBER, Rooms
 from homeserver.services.tokens import SyncToken
 from homeserver.storage.changes import Change
 from homeserver.storage.database import Database, load_position
-from homeserver.storage.memberships import Membership, load_memberships
+from homeserver.storage.memberships import FORGOTTEN, Membership, load_memberships
 from homeserver.storage.receipts import Receipt
 from homeserver.storage.room_log import Appended
 
@@ -69,6 +69,7 @@ class SyncHub:
         self._clock = clock
         self._watched: dict[str, Watched] = {}
         self.position = 0
+        self.releasing = False
 
     async def start(self, tasks: BackgroundTasks) -> None:
         """Find out where the log stands, and begin forgetting users who went away."""
@@ -93,6 +94,8 @@ class SyncHub:
         """Wait for news after `since`; False when there were none in time."""
         if watched.has_news(since):
             return True
+        if self.releasing:
+            return False
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         watched.waiters.add(waiter)
         try:
@@ -102,7 +105,7 @@ class SyncHub:
             return False
         finally:
             watched.waiters.discard(waiter)
-        return True
+        return not self.releasing
 
     def follow(self, changes: Sequence[Change], position: int | None) -> None:
         """Note what was committed and wake those concerned."""
@@ -121,6 +124,7 @@ class SyncHub:
                     self._follow_membership(watched, change)
                 else:
                     watched.subjects[change.subject] = change.position
+                    watched.stale |= change.subject == FORGOTTEN
                 woken.add(watched)
         if position is not None:
             self.position = max(self.position, position)
@@ -151,6 +155,12 @@ class SyncHub:
             if watched is not None:
                 watched.subjects[subject] = watched.last = max(watched.last, position)
                 watched.wake()
+
+    def release_all(self) -> None:
+        """Answer everybody who waits: the server is about to stop."""
+        self.releasing = True
+        for watched in self._watched.values():
+            watched.wake()
 
     def watching(self) -> int:
         """How many users have a record."""
