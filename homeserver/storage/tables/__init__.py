@@ -3,7 +3,28 @@
 Row numbers end in `_nid` and never leave `homeserver.storage`.
 """
 
-from homeserver.storage.tables import accounts, events, log, rooms, sessions, user_data
+from homeserver.storage.tables import (
+    accounts,
+    device_keys,
+    events,
+    key_backups,
+    log,
+    rooms,
+    sessions,
+    to_device,
+    user_data,
+)
 from homeserver.storage.tables.metadata import metadata
 
-__all__ = ["accounts", "events", "log", "metadata", "rooms", "sessions", "user_data"]
+__all__ = [
+    "accounts",
+    "device_keys",
+    "events",
+    "key_backups",
+    "log",
+    "metadata",
+    "rooms",
+    "sessions",
+    "to_device",
+    "user_data",
+]
