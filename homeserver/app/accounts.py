@@ -17,6 +17,7 @@ from homeserver.services.accounts.login_methods import LoginTokens, PasswordLogi
 from homeserver.services.accounts.password_check import PasswordCheck
 from homeserver.services.accounts.passwords import Passwords
 from homeserver.services.accounts.ports import (
+    AccountObserver,
     AppserviceDirectory,
     AuthStage,
     CrossSigningKeyIds,
@@ -69,6 +70,7 @@ def build_accounts(
     cross_signing: CrossSigningKeyIds,
     departure: RoomDeparture,
     device_rows: Sequence[DeviceRows],
+    observers: Sequence[AccountObserver],
     more_methods: Sequence[LoginMethod] = (),
     more_stages: Sequence[AuthStage] = (),
 ) -> AccountParts:
@@ -86,6 +88,7 @@ def build_accounts(
         push_rules,
         departure,
         device_rows,
+        observers,
     )
     check = PasswordCheck(database, passwords, limits)
     login_tokens = LoginTokens(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import structlog
 
 from homeserver.app.accounts import build_accounts
+from homeserver.app.encryption import build_encryption
 from homeserver.app.http import admin_routes, client_routes, metrics_routes
 from homeserver.app.rooms import build_rooms, build_sync
 from homeserver.app.signing_key import load_or_create_signing_key
@@ -19,7 +20,7 @@ from homeserver.runtime.clock import Clock, SystemClock
 from homeserver.runtime.metrics import Metrics
 from homeserver.runtime.randomness import Randomness, SystemRandomness
 from homeserver.services.account_data import AccountData
-from homeserver.services.accounts.ports import NoAppservices, NoCrossSigningKeys
+from homeserver.services.accounts.ports import NoAppservices
 from homeserver.services.accounts.tokens import Tokens
 from homeserver.services.profiles import NoRemoteProfiles, Profile, Profiles
 from homeserver.services.push_rules import PushRules
@@ -27,7 +28,6 @@ from homeserver.services.rate_limiter import RateLimits
 from homeserver.services.remote_servers import NoRemoteServers
 from homeserver.services.rooms.gates import OpenGates
 from homeserver.services.rooms.membership import MembershipService
-from homeserver.services.sync.request import NoDeviceNews
 from homeserver.services.sync.user_news import StoredUserNews
 from homeserver.storage.changes import Change
 from homeserver.storage.database import Database
@@ -82,6 +82,7 @@ class Homeserver:
             OpenGates(),
         )
         followers.membership = self.rooms.membership
+        self.encryption = build_encryption(settings, self.database, self.clock, self.randomness)
         self.accounts = build_accounts(
             settings,
             self.database,
@@ -93,12 +94,13 @@ class Homeserver:
             self.profiles,
             self.push_rules,
             appservices,
-            NoCrossSigningKeys(),
+            self.encryption.cross_signing,
             self.rooms.membership,
-            [],
+            [self.encryption.rows],
+            [self.encryption.retention],
         )
         self.user_news = StoredUserNews(self.database, self.account_data, self.push_rules)
-        self.sync = build_sync(settings, self.database, self.clock, self.rooms, self.user_news, NoDeviceNews())
+        self.sync = build_sync(settings, self.database, self.clock, self.rooms, self.user_news, self.encryption.news)
         self._http_figures = HttpFigures(self.metrics)
 
     async def start(self) -> None:
@@ -109,6 +111,7 @@ class Homeserver:
         self.sync.typing.start(self.background)
         self.sync.presence.start(self.background, self.rooms.hub.ephemeral_changed)
         self.background.run_every("retention", _RETENTION_EVERY_S, self.accounts.retention.run)
+        self.background.run_every("encryption-retention", _RETENTION_EVERY_S, self.encryption.retention.run)
         self.background.run_every("last-seen", _LAST_SEEN_EVERY_S, self.tokens.flush_last_seen)
         self.background.start("departures", self.accounts.accounts.resume_departures())
 
@@ -148,6 +151,7 @@ class Homeserver:
         parts.rooms.follow(changes)
         parts.visibility.follow(changes)
         parts.unread.follow(changes)
+        self.encryption.news.follow(changes)
         parts.hub.follow(changes, position)
 
 

@@ -13,8 +13,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
+from server_process import Client, ServerProcess, make_clients, running_server
 
-from benchmarks.harness import HEADER, Client, Figures, ServerProcess, make_clients, measure, running_server
+from benchmarks.harness import HEADER, Figures, measure
 
 _LAZY = '{"room":{"state":{"lazy_load_members":true},"timeline":{"limit":20}}}'
 _FULL = '{"room":{"timeline":{"limit":20}}}'

@@ -166,6 +166,12 @@ class SyncHub:
         """How many users have a record."""
         return len(self._watched)
 
+    async def forget_all(self) -> None:
+        """Start anew, as after a restart: who waits is answered, and old tokens are read from the database."""
+        for watched in self._watched.values():
+            watched.wake()
+        self._watched.clear()
+
     async def sweep(self) -> None:
         """Forget users who have not synced for a while."""
         before = self._clock.monotonic() - _FORGET_AFTER_S
