@@ -193,6 +193,8 @@ async def test_cross_signing_keys_take_their_signatures_with_them(database: Data
     keys = {"master": key("m1"), "self_signing": key("s1"), "user_signing": key("u1")}
     await database.write(cross_signing.store_cross_signing_keys, ALICE, keys, (), 1)
     assert await database.read(cross_signing.load_cross_signing_keys, [ALICE, BOB]) == {ALICE: keys}
+    assert await database.write(cross_signing.lock_cross_signing_keys, ALICE) == keys
+    assert await database.write(cross_signing.lock_cross_signing_keys, BOB) == {}
     assert await database.read(cross_signing.has_key, ALICE, "s1")
     assert not await database.read(cross_signing.has_key, BOB, "s1")
     signatures = [
