@@ -26,8 +26,10 @@ from homeserver.services.profiles import NoRemoteProfiles, Profile, Profiles
 from homeserver.services.push_rules import PushRules
 from homeserver.services.rate_limiter import RateLimits
 from homeserver.services.remote_servers import NoRemoteServers
+from homeserver.services.rooms.auto_join import AutoJoin
 from homeserver.services.rooms.gates import OpenGates
 from homeserver.services.rooms.membership import MembershipService
+from homeserver.services.rooms.retention import RoomRetention
 from homeserver.services.sync.user_news import StoredUserNews
 from homeserver.storage.changes import Change
 from homeserver.storage.database import Database
@@ -97,10 +99,19 @@ class Homeserver:
             self.encryption.cross_signing,
             self.rooms.membership,
             [self.encryption.rows],
-            [self.encryption.retention],
+            [
+                self.encryption.retention,
+                AutoJoin(
+                    settings.registration.auto_join_rooms,
+                    self.rooms.directory,
+                    self.rooms.membership,
+                    self.background,
+                ),
+            ],
         )
         self.user_news = StoredUserNews(self.database, self.account_data, self.push_rules)
         self.sync = build_sync(settings, self.database, self.clock, self.rooms, self.user_news, self.encryption.news)
+        self.room_retention = RoomRetention(settings.retention, self.database, self.clock)
         self._http_figures = HttpFigures(self.metrics)
 
     async def start(self) -> None:
@@ -111,6 +122,7 @@ class Homeserver:
         self.sync.typing.start(self.background)
         self.sync.presence.start(self.background, self.rooms.hub.ephemeral_changed)
         self.background.run_every("retention", _RETENTION_EVERY_S, self.accounts.retention.run)
+        self.background.run_every("room-retention", _RETENTION_EVERY_S, self.room_retention.run)
         self.background.run_every("encryption-retention", _RETENTION_EVERY_S, self.encryption.retention.run)
         self.background.run_every("last-seen", _LAST_SEEN_EVERY_S, self.tokens.flush_last_seen)
         self.background.start("departures", self.accounts.accounts.resume_departures())
