@@ -81,6 +81,15 @@ class ServerProcess:
         self._process.kill()
         self._process.wait()
 
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def ended(self, seconds: float) -> int:
+        """The exit status, once there is one; raises TimeoutExpired."""
+        assert self._process is not None
+        return await asyncio.to_thread(self._process.wait, seconds)
+
     def stop(self) -> None:
         if self._process is None or self._process.poll() is not None:
             return
