@@ -11,6 +11,7 @@ import structlog
 
 from homeserver.app.accounts import build_accounts
 from homeserver.app.encryption import build_encryption
+from homeserver.app.figures import register_figures
 from homeserver.app.http import admin_routes, client_routes, metrics_routes
 from homeserver.app.rooms import build_rooms, build_sync
 from homeserver.app.signing_key import load_or_create_signing_key
@@ -113,6 +114,12 @@ class Homeserver:
         self.sync = build_sync(settings, self.database, self.clock, self.rooms, self.user_news, self.encryption.news)
         self.room_retention = RoomRetention(settings.retention, self.database, self.clock)
         self._http_figures = HttpFigures(self.metrics)
+        parts = self.rooms
+        register_figures(
+            self.metrics,
+            parts.hub,
+            [parts.rooms.cache, parts.events.cache, parts.groups.cache, parts.unread.cache],
+        )
 
     async def start(self) -> None:
         """Open the database and begin background work."""
