@@ -208,6 +208,8 @@ class Rooms:
             if room is None:
                 if change.detail.room_id in self._loading:
                     self._overtaken[change.detail.room_id] = change.detail.revision
+            elif change.detail.adopted:
+                self.cache.drop(room.room_id)
             elif room.revision + 1 == change.detail.revision:
                 room.apply(change.detail)
             elif room.revision < change.detail.revision:
