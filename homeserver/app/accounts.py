@@ -100,9 +100,7 @@ def build_accounts(
     methods: list[LoginMethod] = [login_tokens, *more_methods]
     if settings.sessions.password_login:
         methods.insert(0, PasswordLogin(server_name, check, limits))
-    sessions = Sessions(
-        settings.sessions, database, clock, randomness, tokens, cross_signing, methods, device_rows
-    )
+    sessions = Sessions(settings.sessions, database, clock, randomness, tokens, cross_signing, methods, device_rows)
     stages: list[AuthStage] = [
         DummyStage(),
         PasswordStage(server_name, database, check),

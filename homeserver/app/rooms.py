@@ -85,14 +85,10 @@ def build_rooms(
     events = EventStore(database, cache_bytes * 5 // 10)
     groups = StateGroups(database, cache_bytes // 10)
     visibility = Visibility(database, rooms, events, groups)
-    append = AppendEvent(
-        database, rooms, events, DefaultPushOutcomes(), clock, randomness, server_name, signing_key
-    )
+    append = AppendEvent(database, rooms, events, DefaultPushOutcomes(), clock, randomness, server_name, signing_key)
     membership = MembershipService(database, rooms, events, append, profiles, remote, gates, server_name)
     version = settings.rooms.default_room_version
-    create = CreateRoom(
-        database, append, membership, profiles, gates, clock, randomness, server_name, version
-    )
+    create = CreateRoom(database, append, membership, profiles, gates, clock, randomness, server_name, version)
     timeline = Timeline(database, rooms, events, groups, visibility, remote)
     return RoomParts(
         rooms=rooms,

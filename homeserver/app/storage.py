@@ -29,8 +29,6 @@ def build_database(settings: Settings) -> Database:
         try:
             from homeserver.storage.postgres import PostgresDatabase
         except ImportError:
-            raise ValueError(
-                "PostgreSQL needs its driver: pip install 'starling-homeserver[postgres]'."
-            ) from None
+            raise ValueError("PostgreSQL needs its driver: pip install 'starling-homeserver[postgres]'.") from None
         return PostgresDatabase(url, readers=settings.database.pool_size)
     raise ValueError(f"database.url begins with {scheme}://; sqlite:// and postgresql:// are known.")

@@ -20,6 +20,19 @@ ACCOUNT_FEATURES: Mapping[str, bool] = {
 }
 
 
+FEATURES: Mapping[str, bool] = {
+    **ACCOUNT_FEATURES,
+    "org.matrix.msc2285.stable": True,  # private read receipts
+    "org.matrix.msc3030": True,  # the event nearest to a date
+    "org.matrix.msc3440.stable": True,  # threads
+    "org.matrix.msc3771": True,  # receipts in threads
+    "org.matrix.msc3773": True,  # notification counts of threads
+    "org.matrix.msc3827.stable": True,  # the directory by room type
+    "org.matrix.msc3981": True,  # relations of relations
+    "org.matrix.msc4222": True,  # state after the timeline in sync
+}
+
+
 class VersionsApi:
     """`features` are the unstable features of all parts of the server."""
 

@@ -69,6 +69,7 @@ class SyncHub:
         self._clock = clock
         self._watched: dict[str, Watched] = {}
         self.position = 0
+        self.releasing = False
 
     async def start(self, tasks: BackgroundTasks) -> None:
         """Find out where the log stands, and begin forgetting users who went away."""
@@ -93,6 +94,8 @@ class SyncHub:
         """Wait for news after `since`; False when there were none in time."""
         if watched.has_news(since):
             return True
+        if self.releasing:
+            return False
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         watched.waiters.add(waiter)
         try:
@@ -102,7 +105,7 @@ class SyncHub:
             return False
         finally:
             watched.waiters.discard(waiter)
-        return True
+        return not self.releasing
 
     def follow(self, changes: Sequence[Change], position: int | None) -> None:
         """Note what was committed and wake those concerned."""
@@ -151,6 +154,12 @@ class SyncHub:
             if watched is not None:
                 watched.subjects[subject] = watched.last = max(watched.last, position)
                 watched.wake()
+
+    def release_all(self) -> None:
+        """Answer everybody who waits: the server is about to stop."""
+        self.releasing = True
+        for watched in self._watched.values():
+            watched.wake()
 
     def watching(self) -> int:
         """How many users have a record."""

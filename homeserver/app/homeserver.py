@@ -1,0 +1,156 @@
+"""A whole homeserver: built from its settings top to bottom, started, and stopped in reverse order.
+
+Everything in here is a constructor call; what the parts do is in the parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from homeserver.app.accounts import build_accounts
+from homeserver.app.http import admin_routes, client_routes, metrics_routes
+from homeserver.app.rooms import build_rooms, build_sync
+from homeserver.app.signing_key import load_or_create_signing_key
+from homeserver.app.storage import build_database
+from homeserver.runtime.background import BackgroundTasks
+from homeserver.runtime.clock import Clock, SystemClock
+from homeserver.runtime.metrics import Metrics
+from homeserver.runtime.randomness import Randomness, SystemRandomness
+from homeserver.services.accounts.ports import NoAppservices, NoCrossSigningKeys
+from homeserver.services.accounts.tokens import Tokens
+from homeserver.services.profiles import NoRemoteProfiles, Profile, Profiles
+from homeserver.services.push_rules import PushRules
+from homeserver.services.rate_limiter import RateLimits
+from homeserver.services.remote_servers import NoRemoteServers
+from homeserver.services.rooms.gates import OpenGates
+from homeserver.services.rooms.membership import MembershipService
+from homeserver.services.sync.request import NoDeviceNews
+from homeserver.services.sync.user_news import StoredUserNews
+from homeserver.storage.changes import Change
+from homeserver.storage.database import Database
+from homeserver.web.app import Lifespan, WebApp, WebSettings, build_asgi
+from homeserver.web.endpoint import Route
+from homeserver.web.metrics_page import HttpFigures
+from homeserver_config.sections.listeners import ListenerSettings
+from homeserver_config.settings import Settings
+
+_RETENTION_EVERY_S = 3_600.0
+_log = structlog.get_logger("homeserver.app")
+
+
+class Homeserver:
+    """One process of a homeserver. Build it, `start()` it, serve `asgi(listener)`, `stop()` it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        database: Database | None = None,
+        clock: Clock | None = None,
+        randomness: Randomness | None = None,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.randomness = randomness or SystemRandomness()
+        self.metrics = Metrics()
+        self.background = BackgroundTasks(self.clock)
+        self.database = database or build_database(settings)
+        self.signing_key = load_or_create_signing_key(settings.signing_key_path, self.randomness)
+        server_name = settings.server.server_name
+        remote = NoRemoteServers()
+        appservices = NoAppservices()
+        followers = _ProfileFollowers(self.background)
+        self.limits = RateLimits(settings.rate_limits, self.clock)
+        self.tokens = Tokens(self.database, self.clock, appservices)
+        self.push_rules = PushRules(self.database)
+        self.profiles = Profiles(server_name, self.database, [followers], NoRemoteProfiles())
+        self.rooms = build_rooms(
+            settings,
+            self.database,
+            self.clock,
+            self.randomness,
+            self.signing_key,
+            self.profiles,
+            self.push_rules,
+            remote,
+            OpenGates(),
+        )
+        followers.membership = self.rooms.membership
+        self.accounts = build_accounts(
+            settings,
+            self.database,
+            self.clock,
+            self.randomness,
+            self.background,
+            self.tokens,
+            self.limits,
+            self.profiles,
+            self.push_rules,
+            appservices,
+            NoCrossSigningKeys(),
+            self.rooms.membership,
+            [],
+        )
+        self.user_news = StoredUserNews(self.database, self.accounts.account_data, self.push_rules)
+        self.sync = build_sync(settings, self.database, self.clock, self.rooms, self.user_news, NoDeviceNews())
+        self._http_figures = HttpFigures(self.metrics)
+
+    async def start(self) -> None:
+        """Open the database and begin background work."""
+        self.database.on_commit(self._follow)
+        await self.database.open()
+        await self.rooms.hub.start(self.background)
+        self.sync.typing.start(self.background)
+        self.sync.presence.start(self.background, self.rooms.hub.ephemeral_changed)
+        self.background.run_every("retention", _RETENTION_EVERY_S, self.accounts.retention.run)
+
+    async def stop(self) -> None:
+        """End background work and close what was opened, last opened first."""
+        await self.background.stop()
+        self.accounts.passwords.close()
+        await self.database.close()
+
+    def asgi(self, listener: ListenerSettings, lifespan: Lifespan | None = None) -> WebApp:
+        """The application for one listener: the resources it names, and its trust in proxies."""
+        routes: list[Route] = []
+        if "client" in listener.resources:
+            routes += client_routes(self)
+        if "admin" in listener.resources:
+            routes += admin_routes(self)
+        if "metrics" in listener.resources:
+            routes += metrics_routes(self)
+        web = WebSettings(
+            max_body_bytes=self.settings.server.max_body_size,
+            trusted_proxies=tuple(listener.trusted_proxies) if listener.x_forwarded else (),
+        )
+        return build_asgi(
+            routes,
+            self.tokens,
+            self.limits,
+            settings=web,
+            lifespan=lifespan,
+            observe_answer=self._http_figures.observe,
+        )
+
+    def _follow(self, changes: Sequence[Change], position: int | None) -> None:
+        """Bring everything in memory up to a commit, then wake those who wait for it."""
+        parts = self.rooms
+        parts.events.follow(changes)
+        parts.rooms.follow(changes)
+        parts.visibility.follow(changes)
+        parts.unread.follow(changes)
+        parts.hub.follow(changes, position)
+
+
+class _ProfileFollowers:
+    """Shows changed profiles in rooms, in the background, once there are rooms."""
+
+    def __init__(self, background: BackgroundTasks) -> None:
+        self._background = background
+        self.membership: MembershipService | None = None
+
+    async def profile_changed(self, user_id: str, profile: Profile) -> None:
+        if self.membership is not None:
+            self._background.start("profile-change", self.membership.profile_changed(user_id, profile))

@@ -1,0 +1,113 @@
+"""The table of everything the server answers over HTTP: one list of endpoint instances for each kind of resource.
+
+A listener serves the resources its settings name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from homeserver.client_api.account_data import AccountDataApi
+from homeserver.client_api.account_deactivation import AccountDeactivationApi
+from homeserver.client_api.admin import AdminApi
+from homeserver.client_api.admin_register import AdminRegisterApi
+from homeserver.client_api.capabilities import Capabilities, CapabilitiesApi
+from homeserver.client_api.create_room import CreateRoomApi
+from homeserver.client_api.device_management import DeviceManagementApi
+from homeserver.client_api.directory import DirectoryApi
+from homeserver.client_api.filter import FilterApi
+from homeserver.client_api.login import LoginApi
+from homeserver.client_api.login_token import LoginTokenApi
+from homeserver.client_api.logout import LogoutApi
+from homeserver.client_api.membership import RoomMembershipApi
+from homeserver.client_api.password_management import PasswordManagementApi
+from homeserver.client_api.presence import PresenceApi
+from homeserver.client_api.profile import ProfileApi
+from homeserver.client_api.pushrules import PushrulesApi
+from homeserver.client_api.receipts import ReceiptsApi
+from homeserver.client_api.refresh import RefreshApi
+from homeserver.client_api.registration import RegistrationApi
+from homeserver.client_api.registration_tokens import RegistrationTokensApi
+from homeserver.client_api.relations import RelationsApi
+from homeserver.client_api.room_send import RoomSendApi
+from homeserver.client_api.room_upgrades import RoomUpgradesApi
+from homeserver.client_api.rooms import RoomsApi
+from homeserver.client_api.support import SupportApi
+from homeserver.client_api.sync import SyncApi
+from homeserver.client_api.tags import TagsApi
+from homeserver.client_api.versions import FEATURES, VersionsApi
+from homeserver.client_api.wellknown import WellknownApi, client_well_known
+from homeserver.client_api.whoami import WhoamiApi
+from homeserver.web.endpoint import Route, routes_of
+from homeserver.web.metrics_page import MetricsPage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from homeserver.app.homeserver import Homeserver
+
+
+def client_routes(server: Homeserver) -> list[Route]:
+    """The client-server API."""
+    settings, accounts, rooms, sync = server.settings, server.accounts, server.rooms, server.sync
+    well_known = None
+    if settings.well_known.enabled:
+        well_known = client_well_known(settings.public_baseurl, settings.well_known.client_extra)
+    capabilities = Capabilities(
+        get_login_token=settings.sessions.login_tokens,
+        forget_on_leave=settings.rooms.forget_on_leave,
+        default_room_version=settings.rooms.default_room_version,
+    )
+    return _routes(
+        [
+            LoginApi(accounts.sessions, well_known),
+            RegistrationApi(accounts.registration),
+            RegistrationTokensApi(accounts.registration),
+            LogoutApi(accounts.sessions),
+            RefreshApi(accounts.sessions),
+            LoginTokenApi(accounts.login_tokens, accounts.interactive_auth),
+            WhoamiApi(),
+            PasswordManagementApi(accounts.accounts, accounts.passwords, accounts.interactive_auth),
+            AccountDeactivationApi(accounts.accounts, accounts.interactive_auth),
+            DeviceManagementApi(accounts.devices, accounts.interactive_auth),
+            ProfileApi(server.profiles),
+            AccountDataApi(accounts.account_data),
+            TagsApi(accounts.account_data),
+            FilterApi(accounts.filters),
+            PushrulesApi(server.push_rules),
+            VersionsApi(FEATURES),
+            CapabilitiesApi(capabilities),
+            WellknownApi(well_known),
+            SupportApi(settings.admin_contact),
+            CreateRoomApi(rooms.create),
+            RoomMembershipApi(rooms.membership, rooms.directory, rooms.read),
+            RoomSendApi(rooms.send),
+            RoomsApi(rooms.read, rooms.timeline, rooms.client_events, server.user_news),
+            RelationsApi(rooms.relations, rooms.client_events, server.user_news),
+            RoomUpgradesApi(rooms.upgrade),
+            DirectoryApi(rooms.directory, rooms.read),
+            ReceiptsApi(sync.receipts, sync.fully_read, sync.typing),
+            PresenceApi(sync.presence),
+            SyncApi(sync.sync, accounts.filters),
+        ]
+    )
+
+
+def admin_routes(server: Homeserver) -> list[Route]:
+    """What administrators and their tools use."""
+    accounts = server.accounts
+    return _routes(
+        [
+            AdminApi(server.settings.server.server_name, accounts.accounts, accounts.devices),
+            AdminRegisterApi(accounts.shared_secret),
+        ]
+    )
+
+
+def metrics_routes(server: Homeserver) -> list[Route]:
+    """What monitoring reads."""
+    return _routes([MetricsPage(server.metrics)])
+
+
+def _routes(apis: Iterable[object]) -> list[Route]:
+    return [route for api in apis for route in routes_of(api)]

@@ -1,0 +1,119 @@
+"""The command line: run the server, check and write its configuration, make accounts.
+
+What fails says what to do next, and ends with a status other than 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from homeserver import __version__
+from homeserver_config.reader import ConfigError, read_settings
+from homeserver_config.settings import Settings
+
+_config_option = click.option(
+    "-c",
+    "--config",
+    "config",
+    type=click.Path(exists=True, dir_okay=False),
+    help="The settings file. Without it: homeserver.yaml in this folder, if there is one.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="homeserver")
+def main() -> None:
+    """Starling, a Matrix homeserver."""
+
+
+@main.command()
+@_config_option
+def run(config: str | None) -> None:
+    """Run the server until it is told to stop (Ctrl-C, SIGTERM)."""
+    settings = _settings(config)
+    from homeserver.app.serve import serve
+    from homeserver.runtime.log_setup import set_up_logging
+
+    set_up_logging(settings.logging)
+    _say_what_is_used(settings, config)
+    try:
+        asyncio.run(serve(settings))
+    except (OSError, ValueError) as error:
+        _fail(f"The server could not start: {error}")
+
+
+@main.command("check-config")
+@_config_option
+def check_config(config: str | None) -> None:
+    """Check a settings file: every mistake, with its line."""
+    settings = _settings(config)
+    click.echo(f"The settings are fine. This server is {settings.server.server_name}.")
+
+
+@main.command("generate-config")
+@click.argument("server_name")
+@click.option("-o", "--output", type=click.Path(dir_okay=False), default="homeserver.yaml", show_default=True)
+def generate_config(server_name: str, output: str) -> None:
+    """Write a settings file for SERVER_NAME, with every setting explained."""
+    from homeserver_config.example import settings_for
+
+    path = Path(output)
+    if path.exists():
+        _fail(f"{path} is there already. Move it away, or name another file with --output.")
+    text = settings_for(server_name)
+    try:
+        read_settings(text, {})
+    except ConfigError as error:
+        _fail(str(error))
+    path.write_text(text, encoding="utf-8")
+    click.echo(f"Wrote {path}. Next: look it over, then `homeserver run --config {path}`.")
+
+
+@main.command("create-user")
+@click.argument("name")
+@click.option("--admin", is_flag=True, help="Make the account an administrator.")
+@click.option("--password", envvar="HOMESERVER_NEW_PASSWORD", help="Without it you are asked for one.")
+@_config_option
+def create_user(name: str, admin: bool, password: str | None, config: str | None) -> None:
+    """Make the account NAME (the part before the colon), on a running server or a stopped one."""
+    settings = _settings(config)
+    if password is None:
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    from homeserver.app.create_user import create_account
+    from homeserver.protocol.errors import MatrixError
+
+    try:
+        user_id = asyncio.run(create_account(settings, name, password, admin=admin))
+    except MatrixError as error:
+        _fail(error.sentence)
+    click.echo(f"Made {user_id}. Log in with this id at {settings.public_baseurl}.")
+
+
+def _settings(config: str | None) -> Settings:
+    from homeserver.app.config_file import find_config
+
+    try:
+        return read_settings(find_config(config), dict(os.environ))
+    except ConfigError as error:
+        _fail(str(error))
+
+
+def _say_what_is_used(settings: Settings, config: str | None) -> None:
+    from homeserver.app.config_file import find_config
+
+    found = find_config(config)
+    where = f"settings from {found}" if found is not None else "no settings file, so the defaults for local use"
+    click.echo(f"Starling {__version__}: {where}; data in {settings.server.data_directory.resolve()}.")
+    click.echo(f"This server is {settings.server.server_name}. Point a client at {settings.public_baseurl}.")
+    click.echo("The first account: homeserver create-user --admin NAME (in another terminal).")
+
+
+def _fail(sentence: str) -> NoReturn:
+    click.echo(sentence, err=True)
+    sys.exit(1)
