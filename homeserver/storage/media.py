@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import BigInteger, Integer, bindparam, delete, func, select, update
 
 from homeserver.storage.tables.media import media
 from homeserver.storage.upsert import insert_or_ignore
@@ -74,15 +74,18 @@ _COLUMNS = tuple(media.c[field.name] for field in fields(Media))
 
 
 _KEY = (media.c.server_name == bindparam("server"), media.c.media_id == bindparam("id"))
-_MOST = bindparam("most")
-_BEFORE = bindparam("before_ms")
+_MOST = bindparam("most", type_=Integer)
+_BEFORE = bindparam("before_ms", type_=BigInteger)
 _SELECT = select(*_COLUMNS).where(*_KEY)
 _SELECT_OF_USER = (
-    select(*_COLUMNS).where(media.c.user_id == bindparam("user"), media.c.created_ms < _BEFORE)
+    select(*_COLUMNS)
+    .where(media.c.user_id == bindparam("user"), media.c.created_ms < _BEFORE)
     .order_by(media.c.created_ms.desc(), media.c.media_id)
     .limit(_MOST)
 )
-_SELECT_UNUSED = select(*_COLUMNS).where(media.c.kind == bindparam("kind"), media.c.last_access_ms < _BEFORE).limit(_MOST)
+_SELECT_UNUSED = (
+    select(*_COLUMNS).where(media.c.kind == bindparam("kind"), media.c.last_access_ms < _BEFORE).limit(_MOST)
+)
 _PENDING = (media.c.user_id == bindparam("user"), media.c.expires_ms > bindparam("now_ms"), media.c.store_id.is_(None))
 _COUNT_PENDING = select(func.count(), func.min(media.c.expires_ms)).where(*_PENDING)
 _SUM_OF_USER = select(func.count(), func.coalesce(func.sum(media.c.size), 0)).where(

@@ -11,19 +11,19 @@ from homeserver.protocol.errors import invalid_param
 
 UNKNOWN_TYPE = "application/octet-stream"
 INLINE_TYPES = frozenset(
-    """
-    text/css text/plain text/csv application/json application/ld+json
-    image/jpeg image/gif image/png image/apng image/webp image/avif
-    video/mp4 video/webm video/ogg video/quicktime
-    audio/mp4 audio/webm audio/aac audio/mpeg audio/ogg audio/wave audio/wav audio/x-wav audio/x-pn-wav audio/flac
-    audio/x-flac
-    """.split()
+    {
+        *("text/css", "text/plain", "text/csv", "application/json", "application/ld+json"),
+        *("image/jpeg", "image/gif", "image/png", "image/apng", "image/webp", "image/avif"),
+        *("video/mp4", "video/webm", "video/ogg", "video/quicktime"),
+        *("audio/mp4", "audio/webm", "audio/aac", "audio/mpeg", "audio/ogg", "audio/wave", "audio/wav", "audio/x-wav"),
+        *("audio/x-pn-wav", "audio/flac", "audio/x-flac"),
+    }
 )
 THUMBNAIL_TYPES = frozenset({"image/jpeg", "image/png", "image/apng", "image/gif", "image/webp"})
 
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _QUOTED = r'"(?:[\t !#-\[\]-~]|\\[\t -~])*"'
-_CONTENT_TYPE = re.compile(rf"{_TOKEN}/{_TOKEN}(?:[ \t]*;[ \t]*{_TOKEN}=(?:{_TOKEN}|{_QUOTED}))*", re.ASCII)
+_CONTENT_TYPE = re.compile(rf"{_WORD}/{_WORD}(?:[ \t]*;[ \t]*{_WORD}=(?:{_WORD}|{_QUOTED}))*", re.ASCII)
 _LONGEST_TYPE = 255
 _LONGEST_FILENAME = 512
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")

@@ -46,12 +46,10 @@ def read_page(page: bytes, content_type: str, url: str) -> PageMetadata:
     tree = LexborHTMLParser(_decoded(page, content_type))
     named = _meta_values(tree)
     properties = {key: value for key, value in named.items() if key.startswith("og:") and not _is_image(key)}
-    for key, value in (
-        ("og:title", _first(named, "og:title") or _text_of(tree, "title") or _text_of(tree, "h1")),
-        ("og:description", _first(named, "og:description") or _text_of(tree, "main p, article p, p")),
-    ):
-        if value:
-            properties[key] = value
+    title = _first(named, "og:title") or _text_of(tree, "title") or _text_of(tree, "h1")
+    description = _first(named, "og:description") or _text_of(tree, "main p, article p, p")
+    properties |= {"og:title": title} if title else {}
+    properties |= {"og:description": description} if description else {}
     image = _first(named, "og:image") or _attribute(tree, 'link[rel="image_src"]', "href")
     return PageMetadata(properties, _absolute(image, url))
 

@@ -42,7 +42,7 @@ class Picture:
     store_id: str
     content_type: str
     size: int
-    public: bool
+    etag: str
 
 
 class Thumbnails:
@@ -77,7 +77,7 @@ class Thumbnails:
         if not media.animated:
             request = replace(request, animated=False)
         if _is_small_enough(media, request):
-            return Picture(media.store_id or "", media.content_type, media.size or 0, media.public)
+            return Picture(media.store_id or "", media.content_type, media.size or 0, media.store_id or "")
         size = size_to_make(request)
         thumbnail = _of_size(await self._database.read(thumbnail_rows.load_thumbnails, media.key), size)
         if thumbnail is None:
@@ -87,11 +87,11 @@ class Thumbnails:
             thumbnail = _of_size(made, size)
         if thumbnail is None:
             raise unknown("This server cannot make a thumbnail of this.")
-        return Picture(thumbnail.store_id, thumbnail.content_type, thumbnail.size, media.public)
+        return Picture(thumbnail.store_id, thumbnail.content_type, thumbnail.size, _etag_of(thumbnail))
 
-    async def open(self, picture: Picture) -> AsyncIterator[bytes]:
-        """The picture's bytes; M_NOT_FOUND if the store lost them."""
-        return await self._library.open_stored(picture.store_id)
+    async def open(self, picture: Picture, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """The picture's bytes from `start` up to, without, `end`; M_NOT_FOUND if the store lost them."""
+        return await self._library.open_stored(picture.store_id, start, end)
 
     async def stop(self) -> None:
         """End what is being made."""
@@ -165,6 +165,11 @@ def _is_small_enough(media: Media, request: ThumbnailRequest) -> bool:
     if media.animated and not request.animated:
         return False
     return media.width <= request.width and media.height <= request.height
+
+
+def _etag_of(thumbnail: StoredThumbnail) -> str:
+    """Of the same picture, thumbnails differ by what was asked for and by the plugin that made them."""
+    return f"{thumbnail.store_id.rpartition('/')[2]}.{thumbnail.size}"
 
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:
