@@ -19,7 +19,7 @@ from pydantic import Field
 
 from homeserver.plugin_api import MediaStore, PluginContext, Section, hookimpl
 
-_MEDIA_ID = re.compile(r"[A-Za-z0-9_/.-]{1,200}", re.ASCII)
+_MEDIA_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_/.-]{0,199}", re.ASCII)
 _READ_BYTES = 262_144
 _WRITE_BYTES = 1_048_576
 _UNFINISHED = "unfinished"

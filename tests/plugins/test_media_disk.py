@@ -112,7 +112,23 @@ async def test_what_a_crash_left_is_removed_at_the_start(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "media_id", ["", "../secret", "a/../../secret", "..", "a\x00b", "a\\b", "ä", "a b", "~", "a\n", "x" * 201]
+    "media_id",
+    [
+        "",
+        ".",
+        "/",
+        "/etc/passwd",
+        "../secret",
+        "a/../../secret",
+        "..",
+        "a\x00b",
+        "a\\b",
+        "ä",
+        "a b",
+        "~",
+        "a\n",
+        "x" * 201,
+    ],
 )
 async def test_no_id_leads_out_of_the_directory(store: DiskMediaStore, media_id: str, tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"secret")
@@ -126,7 +142,7 @@ async def test_no_id_leads_out_of_the_directory(store: DiskMediaStore, media_id:
     assert files(tmp_path) == [tmp_path / "secret"]
 
 
-@pytest.mark.parametrize("media_id", ["/", ".", "/etc/passwd", "a/b/c", "-", "unfinished"])
+@pytest.mark.parametrize("media_id", ["a/", "a.", "a/b/c", "-", "unfinished"])
 async def test_odd_ids_stay_inside(store: DiskMediaStore, media_id: str, tmp_path: Path) -> None:
     await store.store(media_id, chunks(b"x"))
     assert await read(store, media_id) == b"x"

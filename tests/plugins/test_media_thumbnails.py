@@ -37,6 +37,15 @@ async def made(thumbnailer: PillowThumbnailer, source: Path, data: bytes, *sizes
     return await thumbnailer.thumbnail(source, "image/png", sizes)
 
 
+async def refusal(thumbnailer: PillowThumbnailer, source: Path, data: bytes) -> str:
+    """Why there is no thumbnail; empty if there is one."""
+    try:
+        await made(thumbnailer, source, data, SCALE)
+    except NotAnImage as error:
+        return str(error)
+    return ""
+
+
 async def test_every_format(thumbnailer: PillowThumbnailer, source: Path) -> None:
     opaque, seen_through = gradient(800, 400), gradient(800, 400, "RGBA")
     files = {
@@ -98,7 +107,9 @@ async def test_pictures_lie_as_the_camera_was_held(
 async def test_metadata_do_not_get_out(thumbnailer: PillowThumbnailer, source: Path) -> None:
     exif = Image.Exif()
     exif[0x010F] = "camera of a private person"
-    [thumbnail] = await made(thumbnailer, source, encoded(gradient(600, 600), "JPEG", exif=exif, comment=b"mine"), SCALE)
+    [thumbnail] = await made(
+        thumbnailer, source, encoded(gradient(600, 600), "JPEG", exif=exif, comment=b"mine"), SCALE
+    )
     assert b"private" not in thumbnail.data
     assert b"mine" not in thumbnail.data
 
@@ -150,9 +161,7 @@ async def test_hostile_and_broken_files(thumbnailer: PillowThumbnailer, source: 
         "gif without frames": b"GIF89a\x10\x00\x10\x00\x00\x00\x00;",
     }
     for name, data in files.items():
-        with pytest.raises(NotAnImage):
-            await made(thumbnailer, source, data, SCALE)
-            pytest.fail(name)
+        assert await refusal(thumbnailer, source, data), name
     workers = thumbnailer.process_ids
     assert len(await made(thumbnailer, source, jpeg, SCALE)) == 1
     assert thumbnailer.process_ids == workers, "none of it broke the worker"

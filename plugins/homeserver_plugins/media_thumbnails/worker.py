@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from PIL import Image, ImageOps, ImageSequence
 
-_FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF")
+_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF")
 _REDUCING_GAP = 2.0
 _JPEG_QUALITY = 82
 _WEBP_QUALITY = 75
@@ -179,6 +179,7 @@ def _cropped(image: Image.Image, size: Size) -> Image.Image:
 
 def _encoded(image: Image.Image, profile: bytes | None) -> tuple[str, bytes]:
     output = BytesIO()
+    image.info = {}  # Pillow writes comments and more from there: where a photo was taken is nobody's business
     extra: dict[str, Any] = {"icc_profile": profile} if profile else {}
     if image.mode == "RGBA":
         image.save(output, "PNG", compress_level=6, **extra)
@@ -194,7 +195,9 @@ def _animated(image: Image.Image, size: Size) -> tuple[str, bytes]:
         for frame in ImageSequence.Iterator(image):
             durations.append(int(frame.info.get("duration") or 100))
             whole = frame.convert("RGBA")
-            yield _cropped(_resized(whole, size.fit(*whole.size)), size)
+            still = _cropped(_resized(whole, size.fit(*whole.size)), size)
+            still.info = {}
+            yield still
 
     first, *rest = frames()
     output = BytesIO()
