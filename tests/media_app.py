@@ -110,7 +110,7 @@ async def running_media(folder: Path, **sections: dict[str, Any]) -> AsyncIterat
     """The app over a new database and directory in `folder`, with settings changed by section."""
     app = MediaApp(folder, **sections)
     await app.database.open()
-    await app.store.prepare()
+    await app.store.prepare(app.clock.now_ms())
     try:
         yield app
     finally:

@@ -23,6 +23,7 @@ _MEDIA_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_/.-]{0,199}", re.ASCII)
 _READ_BYTES = 262_144
 _WRITE_BYTES = 1_048_576
 _UNFINISHED = "unfinished"
+_ABANDONED_AFTER_S = 86_400
 
 
 class DiskSettings(Section):
@@ -42,6 +43,7 @@ class Plugin:
     Settings = DiskSettings
 
     def __init__(self, context: PluginContext, settings: DiskSettings) -> None:
+        self._clock = context.clock
         self._store = DiskMediaStore(settings.directory or context.data_directory / "files", fsync=settings.fsync)
 
     @hookimpl
@@ -50,7 +52,7 @@ class Plugin:
 
     @hookimpl
     async def on_start(self) -> None:
-        await self._store.prepare()
+        await self._store.prepare(self._clock.now_ms())
 
 
 class DiskMediaStore:
@@ -63,9 +65,9 @@ class DiskMediaStore:
         self._directory = directory
         self._fsync = fsync
 
-    async def prepare(self) -> None:
-        """Make the directory, and remove what a crash left unfinished."""
-        await asyncio.to_thread(self._prepare)
+    async def prepare(self, now_ms: int) -> None:
+        """Make the directory, and remove what a crash left unfinished; what is a day old is nobody's upload."""
+        await asyncio.to_thread(self._prepare, now_ms / 1000 - _ABANDONED_AFTER_S)
 
     async def store(self, media_id: str, chunks: AsyncIterator[bytes]) -> None:
         place = self._place_of(media_id)
@@ -102,11 +104,13 @@ class DiskMediaStore:
         shard = hashlib.sha256(media_id.encode()).hexdigest()
         return self._directory / shard[:2] / shard[2:4] / media_id.replace("/", "~")
 
-    def _prepare(self) -> None:
+    def _prepare(self, before_s: float) -> None:
         unfinished = self._directory / _UNFINISHED
         unfinished.mkdir(parents=True, exist_ok=True)
         for path in unfinished.iterdir():
-            path.unlink()
+            with suppress(FileNotFoundError):  # another process may be quicker
+                if path.stat().st_mtime < before_s:
+                    path.unlink()
 
     async def _write(self, file: BinaryIO, chunks: AsyncIterator[bytes]) -> None:
         """Write in large pieces: a thread is asked once for each of them, not for each chunk of the network."""

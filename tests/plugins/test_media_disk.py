@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from homeserver_plugins.media_disk import DiskMediaStore
 @pytest.fixture
 async def store(tmp_path: Path) -> DiskMediaStore:
     store = DiskMediaStore(tmp_path / "media")
-    await store.prepare()
+    await store.prepare(now_ms=0)
     return store
 
 
@@ -105,31 +106,17 @@ async def test_readers_see_all_of_it_or_nothing(store: DiskMediaStore) -> None:
 
 async def test_what_a_crash_left_is_removed_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "unfinished").mkdir()
-    (tmp_path / "unfinished" / "abc").write_bytes(b"half")
-    store = DiskMediaStore(tmp_path)
-    await store.prepare()
-    assert files(tmp_path) == []
+    for name, modified_s in (("abandoned", 1_000), ("of another process", 50_000)):
+        (tmp_path / "unfinished" / name).write_bytes(b"half")
+        os.utime(tmp_path / "unfinished" / name, (modified_s, modified_s))
+    await DiskMediaStore(tmp_path).prepare(now_ms=100_000_000)
+    assert [path.name for path in files(tmp_path)] == ["of another process"]
 
 
-@pytest.mark.parametrize(
-    "media_id",
-    [
-        "",
-        ".",
-        "/",
-        "/etc/passwd",
-        "../secret",
-        "a/../../secret",
-        "..",
-        "a\x00b",
-        "a\\b",
-        "ä",
-        "a b",
-        "~",
-        "a\n",
-        "x" * 201,
-    ],
-)
+NO_IDS = ["", ".", "/", "/etc/passwd", "../secret", "a/../../secret", "..", "a\x00b", "a\\b", "ä", "a b", "~", "a\n"]
+
+
+@pytest.mark.parametrize("media_id", [*NO_IDS, "x" * 201])
 async def test_no_id_leads_out_of_the_directory(store: DiskMediaStore, media_id: str, tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"secret")
     with pytest.raises(KeyError):
