@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from accounts_app import SERVER, AccountsApp, make_settings, password_of
+from accounts_app import SERVER, AccountsApp, make_settings
 
 from homeserver.client_api.authed_content_repo import AuthedContentRepoApi
 from homeserver.client_api.content_repo import ContentRepoApi
@@ -95,10 +95,8 @@ class MediaApp:
 
     async def user(self, name: str = "alice") -> AsgiClient:
         """A logged-in client of a new account."""
-        await self.accounts.user(name)
-        login = {"type": "m.login.password", **password_of(name)}
-        answer = await self.accounts.client.post("/_matrix/client/v3/login", login)
-        return self.client.with_token(answer.json["access_token"])
+        owner = await self.accounts.user(name)
+        return self.client.with_token(owner._token)
 
     def stored_files(self) -> list[Path]:
         """What is on the disk."""

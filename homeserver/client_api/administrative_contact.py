@@ -7,11 +7,31 @@ Spec: client-server-api #adding-account-administrative-contact-information
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+
 from homeserver.client_api.paths import v3
 from homeserver.protocol.errors import JsonValue, MatrixError
 from homeserver.web.endpoint import Auth, endpoint
 from homeserver.web.request import Request
 from homeserver.web.requester import Requester
+
+
+class AddBody(msgspec.Struct):
+    client_secret: str
+    sid: str
+
+
+class BindBody(msgspec.Struct):
+    client_secret: str
+    id_server: str
+    id_access_token: str
+    sid: str
+
+
+class PostBody(msgspec.Struct):
+    three_pid_creds: dict[str, Any]
 
 
 class AdministrativeContactApi:
@@ -40,10 +60,16 @@ class AdministrativeContactApi:
     async def request_token(self, request: Request) -> JsonValue:
         raise _denied()
 
-    @endpoint("POST", v3("/account/3pid/add"), operation="add3PID")
-    @endpoint("POST", v3("/account/3pid/bind"), operation="bind3PID")
-    @endpoint("POST", v3("/account/3pid"), operation="post3PIDs")
-    async def add(self, request: Request, requester: Requester) -> JsonValue:
+    @endpoint("POST", v3("/account/3pid/add"), operation="add3PID", body=AddBody)
+    async def add(self, request: Request, requester: Requester, body: AddBody) -> JsonValue:
+        raise _denied()
+
+    @endpoint("POST", v3("/account/3pid/bind"), operation="bind3PID", body=BindBody)
+    async def bind(self, request: Request, requester: Requester, body: BindBody) -> JsonValue:
+        raise _denied()
+
+    @endpoint("POST", v3("/account/3pid"), operation="post3PIDs", body=PostBody)
+    async def post(self, request: Request, requester: Requester, body: PostBody) -> JsonValue:
         raise _denied()
 
 

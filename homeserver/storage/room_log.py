@@ -286,6 +286,7 @@ def _record_consequences(tx: Transaction, item: Append, room_nid: int, nid: int,
                 "thread_root": item.thread_root,
                 "notify": int(mention.notify),
                 "highlight": int(mention.highlight),
+                "created_ms": event.origin_server_ts,
             }
             for mention in item.mentions
         ]

@@ -15,7 +15,7 @@ from homeserver.services.rooms.room import MEMBER, Rooms
 from homeserver.services.tokens import SyncToken
 from homeserver.storage.changes import Change
 from homeserver.storage.database import Database, load_position
-from homeserver.storage.memberships import Membership, load_memberships
+from homeserver.storage.memberships import FORGOTTEN, Membership, load_memberships
 from homeserver.storage.receipts import Receipt
 from homeserver.storage.room_log import Appended
 
@@ -124,6 +124,7 @@ class SyncHub:
                     self._follow_membership(watched, change)
                 else:
                     watched.subjects[change.subject] = change.position
+                    watched.stale |= change.subject == FORGOTTEN
                 woken.add(watched)
         if position is not None:
             self.position = max(self.position, position)
@@ -165,6 +166,12 @@ class SyncHub:
         """How many users have a record."""
         return len(self._watched)
 
+    async def forget_all(self) -> None:
+        """Start anew, as after a restart: who waits is answered, and old tokens are read from the database."""
+        for watched in self._watched.values():
+            watched.wake()
+        self._watched.clear()
+
     async def sweep(self) -> None:
         """Forget users who have not synced for a while."""
         before = self._clock.monotonic() - _FORGET_AFTER_S
@@ -188,12 +195,16 @@ class SyncHub:
         concerned: set[str] = set(user_ids)
         for user_id in user_ids:
             watched = self._watched.get(user_id)
-            if watched is None:
+            if watched is None or watched.stale:
                 return list(self._watched)
             for room_id, membership in watched.memberships.items():
-                room = self._rooms.in_memory(room_id) if membership.membership == "join" else None
-                if room is not None:
-                    concerned.update(room.local_members)
+                if membership.membership != "join":
+                    continue
+                room = self._rooms.in_memory(room_id)
+                if room is None:
+                    # Nobody here knows who is in it: better to wake too many than too few.
+                    return list(self._watched)
+                concerned.update(room.local_members)
         return concerned
 
     @staticmethod

@@ -3,7 +3,30 @@
 Row numbers end in `_nid` and never leave `homeserver.storage`.
 """
 
-from homeserver.storage.tables import accounts, events, log, media, rooms, sessions, user_data
+from homeserver.storage.tables import (
+    accounts,
+    device_keys,
+    events,
+    key_backups,
+    log,
+    media,
+    rooms,
+    sessions,
+    to_device,
+    user_data,
+)
 from homeserver.storage.tables.metadata import metadata
 
-__all__ = ["accounts", "events", "log", "media", "metadata", "rooms", "sessions", "user_data"]
+__all__ = [
+    "accounts",
+    "device_keys",
+    "events",
+    "key_backups",
+    "log",
+    "media",
+    "metadata",
+    "rooms",
+    "sessions",
+    "to_device",
+    "user_data",
+]
