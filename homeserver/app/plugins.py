@@ -179,7 +179,7 @@ class PluginParts:
             self._delivery.follow(changes)
 
     async def stop(self) -> None:
-        """Stop the plugins; call it after the background tasks have ended and before the database closes."""
+        """Stop the plugins. Call it before background work ends, which their last deeds may need."""
         await self.plugins.stop()
 
     async def _sweep(self) -> None:
