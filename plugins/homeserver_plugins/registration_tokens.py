@@ -53,7 +53,7 @@ class RegistrationTokenSettings(Section):
 
 
 class RegistrationTokenStage:
-    """The stage. Completing it uses the token once; the server counts, and gives the use back if nothing comes of it."""
+    """The stage. Completing it uses the token once; the server counts, and takes it back if nothing comes of it."""
 
     stage_type = _STAGE
     proves_account = False

@@ -163,7 +163,7 @@ class ProviderClient:
         registry = jwt.JWTClaimsRegistry(
             now=lambda: self._clock.now_ms() // 1000,
             leeway=_LEEWAY_S,
-            iss={"essential": True, "value": endpoints.issuer},
+            iss={"essential": True, "value": endpoints.issuer or ""},
             aud={"essential": True, "value": self._settings.client_id},
             exp={"essential": True},
             sub={"essential": True},

@@ -81,8 +81,8 @@ class SignIn:
     def open(self, key: bytes) -> None:
         """Seal cookies with this key from now on."""
         base = urlsplit(self._context.public_baseurl)
-        path = base.path + "/" if base.path else "/"
-        self._cookies = SealedCookies(key, self._context.clock, path, secure=base.scheme == "https")
+        secure = base.scheme == "https"
+        self._cookies = SealedCookies(key, self._context.clock, base.path + PATH, secure=secure)
 
     @property
     def _sealed(self) -> SealedCookies:
@@ -99,8 +99,13 @@ class SignIn:
         except ProviderFailure as failure:
             return self._failed(provider, failure)
         answer = RedirectResponse(url, 302, headers={"Cache-Control": "no-store"})
-        started = {"provider": provider.provider_id, "state": state, "nonce": nonce, "verifier": verifier}
-        started["redirect_url"] = redirect_url
+        started = {
+            "provider": provider.provider_id,
+            "state": state,
+            "nonce": nonce,
+            "verifier": verifier,
+            "redirect_url": redirect_url,
+        }
         self._sealed.put(answer, _STARTED + state[:12], started, _TIME_AT_PROVIDER_MS)
         return answer
 
@@ -171,8 +176,12 @@ class SignIn:
             if not suggested or not await self._context.accounts.is_free(suggested):
                 suggested = ""
             answer = self._ask_for_username(suggested, None)
-            newcomer = {"provider": provider.provider_id, "subject": identity.subject, "redirect_url": redirect_url}
-            newcomer["displayname"] = identity.displayname
+            newcomer = {
+                "provider": provider.provider_id,
+                "subject": identity.subject,
+                "displayname": identity.displayname,
+                "redirect_url": redirect_url,
+            }
             self._sealed.put(answer, _CHOOSING, newcomer, _TIME_TO_CHOOSE_MS)
             return answer
         try:
@@ -189,7 +198,8 @@ class SignIn:
         if not localpart:
             raise MatrixError("M_INVALID_USERNAME", "Choose a user name.", 400)
         account = await self._context.accounts.create(localpart, displayname=identity.displayname)
-        await store.put(link, account.user_id)
+        if not await store.put_new(link, account.user_id):
+            return str(await store.find(link))
         return account.user_id
 
     async def _finish(self, user_id: str, redirect_url: str) -> Response:
