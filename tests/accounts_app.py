@@ -15,6 +15,8 @@ from homeserver.client_api.account_data import AccountDataApi
 from homeserver.client_api.account_deactivation import AccountDeactivationApi
 from homeserver.client_api.admin import AdminApi
 from homeserver.client_api.admin_register import AdminRegisterApi
+from homeserver.client_api.administrative_contact import AdministrativeContactApi
+from homeserver.client_api.auth_fallback import AuthFallbackApi, fallback_forms
 from homeserver.client_api.capabilities import Capabilities, CapabilitiesApi
 from homeserver.client_api.device_management import DeviceManagementApi
 from homeserver.client_api.filter import FilterApi
@@ -41,7 +43,7 @@ from homeserver.services.accounts.auth_stages import DummyStage, PasswordStage, 
 from homeserver.services.accounts.login_methods import LoginTokens, PasswordLogin
 from homeserver.services.accounts.password_check import PasswordCheck
 from homeserver.services.accounts.passwords import Passwords
-from homeserver.services.accounts.ports import NoCrossSigningKeys
+from homeserver.services.accounts.ports import AuthStage, LoginMethod, NoCrossSigningKeys
 from homeserver.services.accounts.registration import Registration
 from homeserver.services.accounts.retention import AccountLifetimes, AccountRetention
 from homeserver.services.accounts.sessions import ClientDetails, Sessions
@@ -159,11 +161,11 @@ class AccountsApp:
             sessions.login_token_lifetime,
             sessions_may_issue=sessions.login_tokens,
         )
-        methods = [PasswordLogin(SERVER, check, self.limits), self.login_tokens]
+        methods: list[LoginMethod] = [PasswordLogin(SERVER, check, self.limits), self.login_tokens]
         self.sessions = Sessions(
             sessions, self.database, self.clock, self.randomness, self.tokens, NoCrossSigningKeys(), methods, rows
         )
-        stages = [
+        stages: list[AuthStage] = [
             DummyStage(),
             PasswordStage(SERVER, self.database, check),
             RegistrationTokenStage(self.clock),
@@ -184,6 +186,7 @@ class AccountsApp:
             self.passwords,
             self.interactive_auth,
             bridge,
+            self.limits,
         )
         self.retention = AccountRetention(
             AccountLifetimes(), self.database, self.clock, self.tokens, self.accounts, self.interactive_auth, rows
@@ -220,6 +223,8 @@ class AccountsApp:
             SupportApi(self.settings.admin_contact),
             AdminApi(SERVER, self.accounts, self.devices),
             AdminRegisterApi(shared_secret),
+            AuthFallbackApi(self.interactive_auth, fallback_forms(self.settings.registration.terms_url)),
+            AdministrativeContactApi(),
         ]
         return [route for api in apis for route in routes_of(api)]
 

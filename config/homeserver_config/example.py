@@ -61,6 +61,23 @@ def render_example() -> str:
     return "\n".join(parts)
 
 
+def settings_for(server_name: str) -> str:
+    """The example file with its server name set: what a new server starts from."""
+    lines = render_example().splitlines(keepends=True)
+    for number, line in enumerate(lines):
+        if line.lstrip("# ").startswith("server_name:"):
+            lines[number] = f"  server_name: {server_name}\n"
+            lines[number - _lines_up_to_section(lines, number)] = "server:\n"
+            return "".join(lines)
+    raise ValueError("the example has no server_name")
+
+
+def _lines_up_to_section(lines: list[str], number: int) -> int:
+    """How far above a line its section begins."""
+    above = next(n for n in range(number, -1, -1) if lines[n].lstrip("# ").startswith("server:"))
+    return number - above
+
+
 def render_manual() -> str:
     """The text of docs/configuration.md."""
     parts = [_MANUAL_HEADER]

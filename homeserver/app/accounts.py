@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from homeserver.runtime.background import BackgroundTasks
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.randomness import Randomness
-from homeserver.services.account_data import AccountData
 from homeserver.services.accounts.accounts import Accounts
 from homeserver.services.accounts.auth_stages import DummyStage, PasswordStage, RegistrationTokenStage, TermsStage
 from homeserver.services.accounts.login_methods import LoginTokens, PasswordLogin
 from homeserver.services.accounts.password_check import PasswordCheck
 from homeserver.services.accounts.passwords import Passwords
 from homeserver.services.accounts.ports import (
+    AccountObserver,
     AppserviceDirectory,
     AuthStage,
     CrossSigningKeyIds,
@@ -54,7 +54,6 @@ class AccountParts:
     devices: Devices
     retention: AccountRetention
     filters: Filters
-    account_data: AccountData
 
 
 def build_accounts(
@@ -71,6 +70,7 @@ def build_accounts(
     cross_signing: CrossSigningKeyIds,
     departure: RoomDeparture,
     device_rows: Sequence[DeviceRows],
+    observers: Sequence[AccountObserver],
     more_methods: Sequence[LoginMethod] = (),
     more_stages: Sequence[AuthStage] = (),
 ) -> AccountParts:
@@ -88,6 +88,7 @@ def build_accounts(
         push_rules,
         departure,
         device_rows,
+        observers,
     )
     check = PasswordCheck(database, passwords, limits)
     login_tokens = LoginTokens(
@@ -124,6 +125,7 @@ def build_accounts(
         passwords,
         interactive_auth,
         appservices,
+        limits,
     )
     return AccountParts(
         accounts=accounts,
@@ -140,5 +142,4 @@ def build_accounts(
             AccountLifetimes(), database, clock, tokens, accounts, interactive_auth, device_rows
         ),
         filters=Filters(database, clock),
-        account_data=AccountData(database, push_rules),
     )

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import structlog
 
 from homeserver.app.accounts import build_accounts
+from homeserver.app.encryption import build_encryption
 from homeserver.app.http import admin_routes, client_routes, metrics_routes
 from homeserver.app.rooms import build_rooms, build_sync
 from homeserver.app.signing_key import load_or_create_signing_key
@@ -18,7 +19,8 @@ from homeserver.runtime.background import BackgroundTasks
 from homeserver.runtime.clock import Clock, SystemClock
 from homeserver.runtime.metrics import Metrics
 from homeserver.runtime.randomness import Randomness, SystemRandomness
-from homeserver.services.accounts.ports import NoAppservices, NoCrossSigningKeys
+from homeserver.services.account_data import AccountData
+from homeserver.services.accounts.ports import NoAppservices
 from homeserver.services.accounts.tokens import Tokens
 from homeserver.services.profiles import NoRemoteProfiles, Profile, Profiles
 from homeserver.services.push_rules import PushRules
@@ -26,7 +28,6 @@ from homeserver.services.rate_limiter import RateLimits
 from homeserver.services.remote_servers import NoRemoteServers
 from homeserver.services.rooms.gates import OpenGates
 from homeserver.services.rooms.membership import MembershipService
-from homeserver.services.sync.request import NoDeviceNews
 from homeserver.services.sync.user_news import StoredUserNews
 from homeserver.storage.changes import Change
 from homeserver.storage.database import Database
@@ -37,6 +38,7 @@ from homeserver_config.sections.listeners import ListenerSettings
 from homeserver_config.settings import Settings
 
 _RETENTION_EVERY_S = 3_600.0
+_LAST_SEEN_EVERY_S = 60.0
 _log = structlog.get_logger("homeserver.app")
 
 
@@ -65,6 +67,7 @@ class Homeserver:
         self.limits = RateLimits(settings.rate_limits, self.clock)
         self.tokens = Tokens(self.database, self.clock, appservices)
         self.push_rules = PushRules(self.database)
+        self.account_data = AccountData(self.database, self.push_rules)
         self.profiles = Profiles(server_name, self.database, [followers], NoRemoteProfiles())
         self.rooms = build_rooms(
             settings,
@@ -74,10 +77,12 @@ class Homeserver:
             self.signing_key,
             self.profiles,
             self.push_rules,
+            self.account_data,
             remote,
             OpenGates(),
         )
         followers.membership = self.rooms.membership
+        self.encryption = build_encryption(settings, self.database, self.clock, self.randomness)
         self.accounts = build_accounts(
             settings,
             self.database,
@@ -89,12 +94,13 @@ class Homeserver:
             self.profiles,
             self.push_rules,
             appservices,
-            NoCrossSigningKeys(),
+            self.encryption.cross_signing,
             self.rooms.membership,
-            [],
+            [self.encryption.rows],
+            [self.encryption.retention],
         )
-        self.user_news = StoredUserNews(self.database, self.accounts.account_data, self.push_rules)
-        self.sync = build_sync(settings, self.database, self.clock, self.rooms, self.user_news, NoDeviceNews())
+        self.user_news = StoredUserNews(self.database, self.account_data, self.push_rules)
+        self.sync = build_sync(settings, self.database, self.clock, self.rooms, self.user_news, self.encryption.news)
         self._http_figures = HttpFigures(self.metrics)
 
     async def start(self) -> None:
@@ -105,10 +111,14 @@ class Homeserver:
         self.sync.typing.start(self.background)
         self.sync.presence.start(self.background, self.rooms.hub.ephemeral_changed)
         self.background.run_every("retention", _RETENTION_EVERY_S, self.accounts.retention.run)
+        self.background.run_every("encryption-retention", _RETENTION_EVERY_S, self.encryption.retention.run)
+        self.background.run_every("last-seen", _LAST_SEEN_EVERY_S, self.tokens.flush_last_seen)
+        self.background.start("departures", self.accounts.accounts.resume_departures())
 
     async def stop(self) -> None:
         """End background work and close what was opened, last opened first."""
         await self.background.stop()
+        await self.tokens.flush_last_seen()
         self.accounts.passwords.close()
         await self.database.close()
 
@@ -141,6 +151,7 @@ class Homeserver:
         parts.rooms.follow(changes)
         parts.visibility.follow(changes)
         parts.unread.follow(changes)
+        self.encryption.news.follow(changes)
         parts.hub.follow(changes, position)
 
 

@@ -11,11 +11,16 @@ from homeserver.client_api.account_data import AccountDataApi
 from homeserver.client_api.account_deactivation import AccountDeactivationApi
 from homeserver.client_api.admin import AdminApi
 from homeserver.client_api.admin_register import AdminRegisterApi
+from homeserver.client_api.administrative_contact import AdministrativeContactApi
+from homeserver.client_api.auth_fallback import AuthFallbackApi, fallback_forms
 from homeserver.client_api.capabilities import Capabilities, CapabilitiesApi
 from homeserver.client_api.create_room import CreateRoomApi
+from homeserver.client_api.cross_signing import CrossSigningApi
 from homeserver.client_api.device_management import DeviceManagementApi
 from homeserver.client_api.directory import DirectoryApi
 from homeserver.client_api.filter import FilterApi
+from homeserver.client_api.key_backup import KeyBackupApi
+from homeserver.client_api.keys import KeysApi
 from homeserver.client_api.login import LoginApi
 from homeserver.client_api.login_token import LoginTokenApi
 from homeserver.client_api.logout import LogoutApi
@@ -35,6 +40,7 @@ from homeserver.client_api.rooms import RoomsApi
 from homeserver.client_api.support import SupportApi
 from homeserver.client_api.sync import SyncApi
 from homeserver.client_api.tags import TagsApi
+from homeserver.client_api.to_device import ToDeviceApi
 from homeserver.client_api.versions import FEATURES, VersionsApi
 from homeserver.client_api.wellknown import WellknownApi, client_well_known
 from homeserver.client_api.whoami import WhoamiApi
@@ -50,6 +56,7 @@ if TYPE_CHECKING:
 def client_routes(server: Homeserver) -> list[Route]:
     """The client-server API."""
     settings, accounts, rooms, sync = server.settings, server.accounts, server.rooms, server.sync
+    encryption = server.encryption
     well_known = None
     if settings.well_known.enabled:
         well_known = client_well_known(settings.public_baseurl, settings.well_known.client_extra)
@@ -67,18 +74,24 @@ def client_routes(server: Homeserver) -> list[Route]:
             RefreshApi(accounts.sessions),
             LoginTokenApi(accounts.login_tokens, accounts.interactive_auth),
             WhoamiApi(),
+            AuthFallbackApi(accounts.interactive_auth, fallback_forms(settings.registration.terms_url)),
+            AdministrativeContactApi(),
             PasswordManagementApi(accounts.accounts, accounts.passwords, accounts.interactive_auth),
             AccountDeactivationApi(accounts.accounts, accounts.interactive_auth),
             DeviceManagementApi(accounts.devices, accounts.interactive_auth),
             ProfileApi(server.profiles),
-            AccountDataApi(accounts.account_data),
-            TagsApi(accounts.account_data),
+            AccountDataApi(server.account_data),
+            TagsApi(server.account_data),
             FilterApi(accounts.filters),
             PushrulesApi(server.push_rules),
             VersionsApi(FEATURES),
             CapabilitiesApi(capabilities),
             WellknownApi(well_known),
             SupportApi(settings.admin_contact),
+            KeysApi(encryption.keys),
+            CrossSigningApi(encryption.cross_signing, accounts.interactive_auth),
+            KeyBackupApi(encryption.backups),
+            ToDeviceApi(encryption.to_device),
             CreateRoomApi(rooms.create),
             RoomMembershipApi(rooms.membership, rooms.directory, rooms.read),
             RoomSendApi(rooms.send),

@@ -16,7 +16,7 @@ from homeserver.services.accounts.plugin_stages import PluginStage
 from homeserver.services.plugin_events import PluginEvents
 from homeserver.services.plugin_gates import GuardedLogin, PluginGates, PluginRegistrationGate
 from homeserver.services.push.delivery import PushDelivery
-from homeserver.services.push.notifications import PushNotifications
+from homeserver.services.push.notifications import IgnoredUsers, PushNotifications
 from homeserver.services.push.payloads import NotificationPayloads
 from homeserver.services.push.pushers import PusherRows, Pushers
 from homeserver.services.sso import SingleSignOn
@@ -117,6 +117,7 @@ class PluginParts:
         accounts: AccountParts,
         profiles: Profiles,
         push_rules: PushRules,
+        ignored: IgnoredUsers,
         limits: RateLimits,
         followers: Followers,
     ) -> None:
@@ -148,7 +149,7 @@ class PluginParts:
             rooms.rooms,
             rooms.events,
             push_rules,
-            accounts.account_data,
+            ignored,
             self.pushers,
             self._delivery,
             self._clock,

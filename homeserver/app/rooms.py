@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from homeserver.protocol.signing import SigningKey
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.randomness import Randomness
+from homeserver.services.account_data import AccountData
 from homeserver.services.ephemeral import EphemeralCounter
 from homeserver.services.fully_read import FullyReadMarkers
 from homeserver.services.presence import Presence
@@ -27,6 +28,7 @@ from homeserver.services.rooms.create_room import CreateRoom
 from homeserver.services.rooms.event_store import EventStore
 from homeserver.services.rooms.gates import OpenGates
 from homeserver.services.rooms.membership import MembershipService
+from homeserver.services.rooms.memberships_at_events import MembershipsAtEvents
 from homeserver.services.rooms.read_room import ReadRoom
 from homeserver.services.rooms.relations import Relations
 from homeserver.services.rooms.room import Rooms
@@ -75,6 +77,7 @@ def build_rooms(
     signing_key: SigningKey,
     profiles: Profiles,
     push_rules: PushRules,
+    account_data: AccountData,
     remote: RemoteServers,
     gates: OpenGates,
 ) -> RoomParts:
@@ -86,7 +89,7 @@ def build_rooms(
     groups = StateGroups(database, cache_bytes // 10)
     visibility = Visibility(database, rooms, events, groups)
     append = AppendEvent(database, rooms, events, DefaultPushOutcomes(), clock, randomness, server_name, signing_key)
-    membership = MembershipService(database, rooms, events, append, profiles, remote, gates, server_name)
+    membership = MembershipService(database, rooms, events, append, profiles, remote, gates, account_data, server_name)
     version = settings.rooms.default_room_version
     create = CreateRoom(database, append, membership, profiles, gates, clock, randomness, server_name, version)
     timeline = Timeline(database, rooms, events, groups, visibility, remote)
@@ -104,7 +107,7 @@ def build_rooms(
         read=ReadRoom(database, rooms, events, groups, visibility, timeline),
         relations=Relations(database, rooms, events, visibility, timeline),
         directory=RoomDirectory(database, rooms, events, append, remote, gates, clock, server_name),
-        client_events=ClientEvents(Aggregations(database, events), clock),
+        client_events=ClientEvents(Aggregations(database, events), MembershipsAtEvents(rooms, events, groups), clock),
         unread=Unread(database, events, push_rules),
         hub=SyncHub(database, rooms, clock),
     )

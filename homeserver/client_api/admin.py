@@ -17,10 +17,8 @@ from homeserver.web.request import Request
 from homeserver.web.requester import Requester
 
 if TYPE_CHECKING:
-    from homeserver.services.accounts.accounts import Accounts
-    from homeserver.services.devices.devices import Devices
-    from homeserver.storage.accounts import User
-    from homeserver.storage.devices import Device
+    from homeserver.services.accounts.accounts import Accounts, User
+    from homeserver.services.devices.devices import Device, Devices
 
 
 class SuspendBody(msgspec.Struct):

@@ -35,11 +35,11 @@ class AdminRegisterApi:
     def __init__(self, registration: SharedSecretRegistration) -> None:
         self._registration = registration
 
-    @endpoint("GET", _PATH, auth=Auth.NONE, limit="registration")
+    @endpoint("GET", _PATH, auth=Auth.NONE, limit="login_address")
     async def get_nonce(self, request: Request) -> JsonValue:
         return {"nonce": self._registration.issue_nonce()}
 
-    @endpoint("POST", _PATH, auth=Auth.NONE, limit="registration", body=AdminRegisterBody)
+    @endpoint("POST", _PATH, auth=Auth.NONE, limit="login_address", body=AdminRegisterBody)
     async def register(self, request: Request, body: AdminRegisterBody) -> JsonValue:
         wanted = SharedSecretRequest(**msgspec.structs.asdict(body))
         client = ClientDetails(address=request.client_address, user_agent=request.user_agent)

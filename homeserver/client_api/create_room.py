@@ -11,6 +11,7 @@ import msgspec
 
 from homeserver.client_api.paths import v3
 from homeserver.protocol.errors import MatrixError
+from homeserver.services.accounts.tokens import check_not_suspended
 from homeserver.services.rooms.create_room import CreateRoom, NewRoom
 from homeserver.web.endpoint import endpoint
 from homeserver.web.request import Request
@@ -48,6 +49,7 @@ class CreateRoomApi:
         body=CreateRoomBody,
     )
     async def create_room(self, request: Request, requester: Requester, body: CreateRoomBody) -> dict[str, Any]:
+        check_not_suspended(requester)
         if body.invite_3pid:
             raise MatrixError(
                 "M_THREEPID_DENIED", "This server invites people by their user id only, not by address.", 403

@@ -19,8 +19,7 @@ from homeserver.web.runner import check_body
 
 if TYPE_CHECKING:
     from homeserver.services.accounts.user_interactive_auth import UserInteractiveAuth
-    from homeserver.services.devices.devices import Devices
-    from homeserver.storage.devices import Device
+    from homeserver.services.devices.devices import Device, Devices
 
 
 class DeviceBody(msgspec.Struct):

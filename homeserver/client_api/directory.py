@@ -10,9 +10,8 @@ from typing import Any, Literal
 import msgspec
 
 from homeserver.client_api.paths import v3
-from homeserver.services.rooms.aliases import RoomDirectory
+from homeserver.services.rooms.aliases import RoomDirectory, RoomSummary
 from homeserver.services.rooms.read_room import ReadRoom
-from homeserver.storage.room_summaries import RoomSummary
 from homeserver.web.endpoint import Auth, endpoint
 from homeserver.web.request import Request
 from homeserver.web.requester import Requester

@@ -35,7 +35,7 @@ class LoginApi:
         self._sessions = sessions
         self._well_known = well_known
 
-    @endpoint("GET", v3("/login"), auth=Auth.NONE, operation="getLoginFlows", limit="login_address")
+    @endpoint("GET", v3("/login"), auth=Auth.NONE, operation="getLoginFlows")
     async def get_login_flows(self, request: Request) -> JsonValue:
         return {"flows": self._sessions.flows()}
 

@@ -13,6 +13,7 @@ from homeserver.client_api.bodies import Reason, UserAndReason
 from homeserver.client_api.paths import v3
 from homeserver.protocol.errors import MatrixError, invalid_param
 from homeserver.protocol.identifiers import is_room_id
+from homeserver.services.accounts.tokens import check_not_suspended
 from homeserver.services.rooms.aliases import RoomDirectory
 from homeserver.services.rooms.membership import MembershipService
 from homeserver.services.rooms.read_room import ReadRoom
@@ -56,6 +57,7 @@ class RoomMembershipApi:
         optional_body=True,
     )
     async def join_room(self, request: Request, requester: Requester, body: JoinBody) -> dict[str, Any]:
+        check_not_suspended(requester)
         room_id, via = await self._resolve(request, request.path["roomIdOrAlias"])
         return await self._join(requester, room_id, via, body)
 
@@ -69,6 +71,7 @@ class RoomMembershipApi:
         optional_body=True,
     )
     async def join_room_by_id(self, request: Request, requester: Requester, body: JoinBody) -> dict[str, Any]:
+        check_not_suspended(requester)
         return await self._join(requester, request.path["roomId"], [], body)
 
     @endpoint(
@@ -80,6 +83,7 @@ class RoomMembershipApi:
         optional_body=True,
     )
     async def knock_room(self, request: Request, requester: Requester, body: Reason) -> dict[str, Any]:
+        check_not_suspended(requester)
         room_id, via = await self._resolve(request, request.path["roomIdOrAlias"])
         await self._membership.knock(requester.user_id, room_id, via=via, reason=body.reason)
         return {"room_id": room_id}
@@ -109,6 +113,7 @@ class RoomMembershipApi:
         body=InviteBody,
     )
     async def invite_user(self, request: Request, requester: Requester, body: InviteBody) -> dict[str, Any]:
+        check_not_suspended(requester)
         if body.user_id is None:
             if body.medium is not None and body.address is not None:
                 raise MatrixError(

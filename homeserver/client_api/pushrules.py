@@ -39,7 +39,7 @@ class PushrulesApi:
     async def get_push_rule(self, request: Request, requester: Requester) -> JsonValue:
         return await self._push_rules.get_rule(requester.user_id, *_named(request))
 
-    @endpoint("PUT", _RULE, operation="setPushRule", limit="account", body=dict)
+    @endpoint("PUT", _RULE, operation="setPushRule", body=dict)
     async def set_push_rule(self, request: Request, requester: Requester, body: dict[str, Any]) -> JsonValue:
         kind, rule_id = _named(request)
         before, after = request.query.get("before"), request.query.get("after")

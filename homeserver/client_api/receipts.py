@@ -11,9 +11,8 @@ import msgspec
 
 from homeserver.client_api.paths import v3
 from homeserver.protocol.errors import forbidden, invalid_param
-from homeserver.services.receipts import Receipts
+from homeserver.services.receipts import READ, READ_PRIVATE, Receipts
 from homeserver.services.typing import Typing
-from homeserver.storage.receipts import READ, READ_PRIVATE
 from homeserver.web.endpoint import Auth, endpoint
 from homeserver.web.request import Request
 from homeserver.web.requester import Requester

@@ -35,7 +35,7 @@ class RegistrationApi:
     def __init__(self, registration: Registration) -> None:
         self._registration = registration
 
-    @endpoint("POST", v3("/register"), auth=Auth.NONE, operation="register", limit="registration", body=dict)
+    @endpoint("POST", v3("/register"), auth=Auth.NONE, operation="register", limit="login_address", body=dict)
     async def register(self, request: Request, body: dict[str, Any]) -> JsonValue:
         kind = request.query.get("kind", "user")
         if kind == "guest":
@@ -50,7 +50,7 @@ class RegistrationApi:
         return await self._registration.register(body, client, request.access_token)
 
     @endpoint(
-        "GET", v3("/register/available"), auth=Auth.NONE, operation="checkUsernameAvailability", limit="registration"
+        "GET", v3("/register/available"), auth=Auth.NONE, operation="checkUsernameAvailability", limit="login_address"
     )
     async def check_username_availability(self, request: Request) -> JsonValue:
         await self._registration.check_available(request.query_str("username"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from homeserver.client_api.paths import v3
+from homeserver.services.accounts.tokens import check_not_suspended
 from homeserver.services.rooms.append_event import SentTransaction
 from homeserver.services.rooms.send_event import SendEvent
 from homeserver.web.endpoint import Auth, endpoint
@@ -30,6 +31,7 @@ class RoomSendApi:
         body=dict,
     )
     async def send_message(self, request: Request, requester: Requester, body: dict[str, Any]) -> dict[str, Any]:
+        check_not_suspended(requester)
         path = request.path
         scope = f"send/{path['roomId']}/{path['eventType']}"
         event_id = await self._send.send_message(
@@ -54,6 +56,7 @@ class RoomSendApi:
         body=dict,
     )
     async def set_state(self, request: Request, requester: Requester, body: dict[str, Any]) -> dict[str, Any]:
+        check_not_suspended(requester)
         path = request.path
         event_id = await self._send.set_state(
             requester.user_id,

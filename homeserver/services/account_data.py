@@ -68,6 +68,14 @@ class AccountData:
         """The users this user does not want to hear of. Spec: client-server-api #ignoring-users"""
         return await self._ignored.get(user_id, lambda: self._load_ignored(user_id))
 
+    async def blocks_invites(self, user_id: str) -> bool:
+        """Whether a user wants no invitations at all.
+
+        Spec: client-server-api #invite-permission
+        """
+        stored = await self._database.read(rows.find_global, user_id, "m.invite_permission_config")
+        return stored is not None and orjson.loads(stored).get("default_action") == "block"
+
     async def tags(self, user_id: str, room_id: str) -> dict[str, Any]:
         """The tags of a room by name. Spec: client-server-api #room-tagging"""
         return _tags_in(await self._database.read(rows.find_in_room, user_id, room_id, _TAGS))

@@ -74,3 +74,6 @@ class Receipts:
                 return None
             seen = parent
         return None
+
+
+__all__ = ["READ", "READ_PRIVATE", "Receipts"]

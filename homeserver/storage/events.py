@@ -27,10 +27,18 @@ _STANDINGS = (Standing.ACCEPTED, Standing.SOFT_FAILED, Standing.REJECTED)
 
 
 class Place(NamedTuple):
-    """Where an event stands in its room's timeline: by depth first, by arrival among equals."""
+    """Where an event stands in its room's timeline: by depth first, by arrival among equals.
+
+    As a point between events it lies right behind the event of that place.
+    """
 
     depth: int
     position: int
+
+    @property
+    def before(self) -> Place:
+        """The point in front of the event of this place."""
+        return Place(self.depth, self.position - 1)
 
 
 class TransactionId(NamedTuple):
@@ -140,7 +148,7 @@ def _beyond(forwards: bool) -> Any:
     position: Any = bindparam("position")
     if forwards:
         return or_(events.c.depth > depth, and_(events.c.depth == depth, events.c.position > position))
-    return or_(events.c.depth < depth, and_(events.c.depth == depth, events.c.position < position))
+    return or_(events.c.depth < depth, and_(events.c.depth == depth, events.c.position <= position))
 
 
 _BEFORE = (
@@ -208,7 +216,7 @@ def load_oldest(connection: Connection, room_id: str, after: int, up_to: int, li
 
 
 def load_page(connection: Connection, room_id: str, start: Place, *, forwards: bool, limit: int) -> list[StoredEvent]:
-    """Up to `limit` events beyond `start` in a room's timeline, nearest first."""
+    """Up to `limit` events behind the point `start` in a room's timeline, or in front of it, nearest first."""
     statement = _AFTER if forwards else _BEFORE
     values = {"room_id": room_id, "depth": start.depth, "position": start.position, "limit": limit}
     return _unpack(connection.execute(statement, values))

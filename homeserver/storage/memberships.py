@@ -11,12 +11,15 @@ from typing import NamedTuple
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from homeserver.protocol.identifiers import server_name_of
+from homeserver.storage.changes import Change
 from homeserver.storage.database import Transaction
 from homeserver.storage.events import StoredEvent, batched_list
 from homeserver.storage.room_summaries import count_member
 from homeserver.storage.tables.events import events
 from homeserver.storage.tables.rooms import memberships, rooms
 from homeserver.storage.upsert import insert_or_update
+
+FORGOTTEN = "forgotten"
 
 
 class Membership(NamedTuple):
@@ -197,6 +200,7 @@ def load_hero_candidates(connection: Connection, room_id: str, limit: int) -> li
 def forget_room(tx: Transaction, room_id: str, user_id: str) -> None:
     """Take a room a user has left out of that user's sight."""
     tx.connection.execute(_FORGET, {"room_id_": room_id, "user": user_id})
+    tx.announce(Change(tx.next_position(), FORGOTTEN, None, (user_id,)))
 
 
 def _text(value: object) -> str | None:

@@ -144,4 +144,4 @@ def _beyond(start: Place, *, forwards: bool) -> Any:
     depth, position = events.c.depth, events.c.position
     if forwards:
         return or_(depth > start.depth, and_(depth == start.depth, position > start.position))
-    return or_(depth < start.depth, and_(depth == start.depth, position < start.position))
+    return or_(depth < start.depth, and_(depth == start.depth, position <= start.position))

@@ -150,7 +150,7 @@ def append(tx: Transaction, batch: AppendBatch) -> Appended:
         "new_revision": revision + 1,
         "new_position": progress.position,
         "new_group": progress.group,
-        "new_extremities": orjson.dumps(batch.extremities).decode(),
+        "new_extremities": orjson.dumps([list(extremity) for extremity in batch.extremities]).decode(),
     }
     if tx.connection.execute(_UPDATE_ROOM, values).rowcount != 1:
         raise RoomMoved(batch.room_id)

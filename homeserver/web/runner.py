@@ -62,6 +62,9 @@ class EndpointRunner:
         arguments: list[Any] = [request] if spec.auth is Auth.NONE else [request, requester]
         if spec.body is not None:
             arguments.append(await self._checked_body(spec, request))
+        # After the body: a malformed request is told so, whoever sent it.
+        if spec.auth is Auth.ADMIN and (requester is None or not requester.is_admin):
+            raise errors.forbidden("Only administrators of this server may do this.")
         return await route.handler(*arguments)
 
     async def _run_for_server(self, route: Route, request: Request) -> Any:
@@ -86,8 +89,6 @@ class EndpointRunner:
         requester = await self._authenticator.authenticate(token, request)
         if requester.is_guest and auth not in (Auth.GUEST_OK, Auth.OPTIONAL):
             raise MatrixError("M_GUEST_ACCESS_FORBIDDEN", "Guests may not do this.", 403)
-        if auth is Auth.ADMIN and not requester.is_admin:
-            raise errors.forbidden("Only administrators of this server may do this.")
         if auth is Auth.APPSERVICE and requester.appservice_id is None:
             raise errors.forbidden("Only application services may do this.")
         return requester

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from accounts_app import PASSWORD, V3, AccountsApp, password_of
+from pathlib import Path
+
+from accounts_app import PASSWORD, V3, AccountsApp, password_of, running_app
 
 from homeserver.storage import account_data, accounts
 
@@ -228,3 +230,12 @@ async def test_discovery(app: AccountsApp) -> None:
     well_known = (await app.client.get("/.well-known/matrix/client")).json
     assert well_known == {"m.homeserver": {"base_url": "https://matrix.example.org"}}
     assert (await app.client.get("/.well-known/matrix/support")).status == 404
+
+
+async def test_support(tmp_path: Path) -> None:
+    contact = {"contacts": [{"email_address": "admin@example.org"}], "support_page": "https://example.org/help"}
+    async with running_app(tmp_path, admin_contact=contact) as app:
+        assert (await app.client.get("/.well-known/matrix/support")).json == {
+            "contacts": [{"role": "m.role.admin", "email_address": "admin@example.org"}],
+            "support_page": "https://example.org/help",
+        }

@@ -62,6 +62,23 @@ async def test_no_name_no_password_no_login(app: AccountsApp) -> None:
     assert (await register(app, password=None)).json["errcode"] == "M_MISSING_PARAM"
 
 
+async def test_new_accounts_are_limited_by_address(tmp_path: Path) -> None:
+    limits = {"enabled": True, "registration": {"per_second": 0.1, "burst": 1}}
+    async with running_app(tmp_path, rate_limits=limits) as app:
+        for _ in range(3):  # asking costs nothing, opening an account does
+            assert (await app.client.post(REGISTER, {"username": "alice", "password": PASSWORD})).status == 401
+        assert (await register(app, username="alice")).status == 200
+        limited = await register(app, username="bob")
+        assert (limited.status, limited.json["retry_after_ms"]) == (429, 10_000)
+        await app.clock.advance(10)
+        assert (await register(app, username="bob")).status == 200
+
+
+async def test_nobody_chooses_their_hash(app: AccountsApp) -> None:
+    refused = await register(app, username="alice", password=None, password_hash="$argon2id$v=19$m=4194304,t=9,p=1$x$y")
+    assert refused.json["errcode"] == "M_MISSING_PARAM"
+
+
 async def test_refresh_tokens(app: AccountsApp) -> None:
     answer = await register(app, username="alice", refresh_token=True)
     assert answer.json["expires_in_ms"] == 300_000

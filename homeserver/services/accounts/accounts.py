@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from homeserver.storage.database import Database, Transaction
     from homeserver.storage.devices import DeviceRows
 
+__all__ = ["Accounts", "AlsoWrite", "User"]
+
 AlsoWrite = Callable[["Transaction"], None]
 """Further SQL in the transaction that opens an account. It may raise, which undoes everything."""
 

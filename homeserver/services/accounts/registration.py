@@ -36,12 +36,14 @@ if TYPE_CHECKING:
     from homeserver.services.accounts.ports import AppserviceDirectory, RegistrationGate
     from homeserver.services.accounts.sessions import NewSession, Sessions
     from homeserver.services.accounts.user_interactive_auth import AuthorisedRequest, UserInteractiveAuth
+    from homeserver.services.rate_limiter import RateLimits
     from homeserver.storage.database import Database, Transaction
     from homeserver_config.sections.guests import GuestSettings
     from homeserver_config.sections.registration import RegistrationSettings
 
 _APPSERVICE = "m.login.application_service"
 _OPERATION = "register"
+_REMEMBERED = ("username", "device_id", "initial_device_display_name", "inhibit_login", "refresh_token")
 
 
 class Registration:
@@ -63,6 +65,7 @@ class Registration:
         passwords: Passwords,
         interactive_auth: UserInteractiveAuth,
         appservices: AppserviceDirectory,
+        limits: RateLimits,
         extra_stages: Sequence[str] = (),
         gate: RegistrationGate | None = None,
     ) -> None:
@@ -77,6 +80,7 @@ class Registration:
         self._passwords = passwords
         self._interactive_auth = interactive_auth
         self._appservices = appservices
+        self._limits = limits
         self._flow = _flow(settings, extra_stages)
         self._gate = gate or OpenRegistration()
 
@@ -102,6 +106,7 @@ class Registration:
         """Open a guest account. Spec: client-server-api #guest-access"""
         if not self._guests.enabled:
             raise MatrixError("M_GUEST_ACCESS_FORBIDDEN", "This server has no guest accounts.", 403)
+        self._limits.take("registration", client.address)
         user_id = await self._free_user_id()
         session = self._sessions.plan(user_id, client)
         await self._accounts.open(User(user_id, "guest", self._clock.now_ms()), Profile(), [session.write])
@@ -143,7 +148,7 @@ class Registration:
         return user.user_id
 
     async def _authorise(self, body: Mapping[str, Any], client: ClientDetails) -> AuthorisedRequest:
-        kept = {key: value for key, value in body.items() if key not in ("auth", "password", "guest_access_token")}
+        kept = {key: body[key] for key in _REMEMBERED if body.get(key) is not None}
         if body.get("password") is not None:
             self._passwords.check_policy(body["password"])
             if not body.get("auth"):
@@ -160,6 +165,7 @@ class Registration:
         password_hash = body.get("password_hash") if password is None else await self._passwords.hash(password)
         if password_hash is None:
             raise missing_param("`password` is missing.")
+        self._limits.take("registration", client.address)
         user_id = guest_id or (
             self._check_name(body["username"]) if body.get("username") is not None else await self._free_user_id()
         )

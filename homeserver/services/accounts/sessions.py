@@ -69,13 +69,14 @@ class NewSession:
         access_tokens.create_tokens(tx, self.user_id, device_id, self.pair, self.now_ms)
 
     def _make_room(self, tx: Transaction) -> None:
-        others = [one for one in devices.load_devices(tx.connection, self.user_id) if one is not self.device]
-        surplus = len(others) - self.max_devices
+        """End the devices not used for longest, if there are too many with the new one."""
+        all_devices = devices.load_devices(tx.connection, self.user_id)
+        surplus = len(all_devices) - self.max_devices
         if surplus <= 0:
             return
+        others = [one for one in all_devices if one.device_id != self.device.device_id]
         others.sort(key=lambda one: one.last_seen_ms or one.created_ms)
-        gone = [one.device_id for one in others if one.device_id != self.device.device_id][:surplus]
-        devices.delete_devices(tx, self.user_id, gone, self.device_rows)
+        devices.delete_devices(tx, self.user_id, [one.device_id for one in others[:surplus]], self.device_rows)
 
     def as_json(self) -> dict[str, Any]:
         """The keys that login and registration share. Spec: client-server-api #legacy-login"""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from homeserver.storage.database import Database, Transaction
     from homeserver.storage.devices import DeviceRows
 
+__all__ = ["Device", "Devices"]
+
 
 class Devices:
     """`rows` are the other subjects' rows about devices, changed in the same transaction."""

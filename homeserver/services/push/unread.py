@@ -62,6 +62,8 @@ class _Known:
     read: ReadUpTo
     up_to: int
     unread: list[UnreadEvent] = field(default_factory=list)
+    # The personal rules they were counted by: others count anew.
+    rules: CompiledRuleset | None = None
 
 
 class Unread:
@@ -81,7 +83,11 @@ class Unread:
         cold: list[Room] = []
         for room in rooms:
             known = self._known.find((user_id, room.room_id))
-            if known is None or not await self._carry_forward(known, user_id, room, up_to, rules):
+            if (
+                known is None
+                or known.rules is not rules
+                or not await self._carry_forward(known, user_id, room, up_to, rules)
+            ):
                 cold.append(room)
         if cold:
             await self._load(user_id, cold, up_to, rules)
@@ -101,11 +107,6 @@ class Unread:
                 for event_type, user_id in detail.state_changes:
                     if event_type == MEMBER:
                         self._known.drop((user_id, detail.room_id))
-
-    def forget_rules_of(self, user_id: str, room_ids: Iterable[str]) -> None:
-        """Count anew after a user changed their push rules."""
-        for room_id in room_ids:
-            self._known.drop((user_id, room_id))
 
     async def _carry_forward(
         self, known: _Known, user_id: str, room: Room, up_to: int, rules: CompiledRuleset | None
@@ -164,6 +165,7 @@ class Unread:
                     for found in judged
                     if found is not None and not known.read.covers(found.position, found.thread)
                 ]
+            known.rules = rules
             self._known.put((user_id, room_id), known)
 
 

@@ -207,3 +207,6 @@ def _parse_page_token(token: str) -> tuple[int, str]:
         return int(size), str(room_id)
     except (ValueError, TypeError, binascii.Error):
         raise invalid_param("This token did not come from this directory.") from None
+
+
+__all__ = ["DirectoryGate", "DirectoryPage", "FoundAlias", "RoomDirectory", "RoomSummary", "servers_in"]

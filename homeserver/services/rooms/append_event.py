@@ -5,9 +5,12 @@ Other servers' events are gathered and judged by federation, and end in the same
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
+
+from sqlalchemy.exc import IntegrityError
 
 from homeserver.protocol.canonical_json import CanonicalJsonError
 from homeserver.protocol.errors import MatrixError, bad_json, forbidden
@@ -27,10 +30,11 @@ from homeserver.services.rooms.redaction import has_power_to_redact
 from homeserver.services.rooms.room import Room, Rooms
 from homeserver.storage.database import Database, Transaction
 from homeserver.storage.events import Mention, StoredEvent, TransactionId
-from homeserver.storage.room_log import Append, AppendBatch, Appended, Extremity, RoomMoved, append
+from homeserver.storage.room_log import Append, AppendBatch, Extremity, RoomMoved, append
 
 _CREATE: StateKey = ("m.room.create", "")
 _MOST_TRIES = 10
+_MOST_AT_ONCE = 50
 _MOST_PREV_EVENTS = 10
 
 
@@ -58,6 +62,27 @@ class SentTransaction:
     device_id: str
     scope: str
     transaction_id: str
+
+
+MakeDrafts = Callable[[Room], Sequence[EventDraft]]
+
+
+@dataclass(slots=True, eq=False)
+class _Wanted:
+    """Somebody's request to write to a room, and where its outcome goes."""
+
+    make_drafts: MakeDrafts
+    transaction: SentTransaction | None
+    timestamp_ms: int | None
+    written: asyncio.Future[Sequence[StoredEvent]]
+
+    def succeed(self, events: Sequence[StoredEvent]) -> None:
+        if not self.written.done():
+            self.written.set_result(events)
+
+    def fail(self, error: Exception) -> None:
+        if not self.written.done():
+            self.written.set_exception(error)
 
 
 @dataclass(slots=True)
@@ -96,7 +121,7 @@ class AppendEvent:
     async def append(
         self,
         room_id: str,
-        make_drafts: Callable[[Room], Sequence[EventDraft]],
+        make_drafts: MakeDrafts,
         *,
         transaction: SentTransaction | None = None,
         timestamp_ms: int | None = None,
@@ -106,20 +131,87 @@ class AppendEvent:
         `make_drafts` is called under the room's lock, again whenever another process was faster; it may return
         nothing. Raises M_FORBIDDEN with the rule's sentence when an event is not allowed.
         """
+        room = await self._rooms.get(room_id)
+        wanted = _Wanted(make_drafts, transaction, timestamp_ms, asyncio.get_running_loop().create_future())
+        room.waiting.append(wanted)
+        if room.writer is None:
+            # A task of its own: a client that goes away takes nobody else's event with it.
+            room.writer = asyncio.create_task(self._write_waiting(room))
+        return await asyncio.shield(wanted.written)
+
+    async def _write_waiting(self, room: Room) -> None:
+        """Write what waits for the room's lock: together, because one commit costs the same for many events."""
+        try:
+            async with room.lock:
+                while room.waiting:
+                    batch, room.waiting = room.waiting[:_MOST_AT_ONCE], room.waiting[_MOST_AT_ONCE:]
+                    await self._write_together(room.room_id, batch)
+        finally:
+            room.writer = None
+            for wanted in room.waiting:
+                wanted.fail(_too_busy())
+
+    async def _write_together(self, room_id: str, batch: Sequence[_Wanted]) -> None:
+        try:
+            await self._write(room_id, batch)
+        except IntegrityError as error:
+            # One of them repeats a transaction id: find out which by writing each alone.
+            if len(batch) == 1:
+                batch[0].fail(error)
+                return
+            for wanted in batch:
+                await self._write_together(room_id, [wanted])
+        except Exception as error:  # noqa: BLE001 - handed to everybody who waits for this write
+            for wanted in batch:
+                wanted.fail(error)
+
+    async def _write(self, room_id: str, batch: Sequence[_Wanted]) -> None:
         for _ in range(_MOST_TRIES):
             room = await self._rooms.get(room_id)
-            async with room.lock:
-                drafts = make_drafts(room)
-                if not drafts:
-                    return ()
-                batch = await self._prepare(room, drafts, transaction, timestamp_ms)
+            chain = _chain_of(room)
+            built: list[tuple[_Wanted, list[Append]]] = []
+            for wanted in batch:
+                before = (chain.state, chain.extremities)
                 try:
-                    appended: Appended = await self._database.write(append, batch)
-                except RoomMoved:
-                    self._rooms.drop(room_id)
-                    continue
-                return appended.events
-        raise _too_busy()
+                    built.append((wanted, await self._build_all(chain, room, wanted)))
+                except (MatrixError, CanonicalJsonError) as error:
+                    wanted.fail(error)
+                    chain.state, chain.extremities = before
+            appends = [item for _, items in built for item in items]
+            if not appends:
+                for wanted, _ in built:
+                    wanted.succeed(())
+                return
+            try:
+                appended = await self._database.write(append, self._batch_of(room, chain, appends))
+            except RoomMoved:
+                self._rooms.drop(room_id)
+                batch = [wanted for wanted, _ in built]
+                continue
+            written = iter(appended.events)
+            for wanted, items in built:
+                wanted.succeed([next(written) for _ in items])
+            return
+        for wanted in batch:
+            wanted.fail(_too_busy())
+
+    async def _build_all(self, chain: _Chain, room: Room, wanted: _Wanted) -> list[Append]:
+        sent_ms = self._clock.now_ms() if wanted.timestamp_ms is None else wanted.timestamp_ms
+        return [
+            await self._build(chain, room.version, draft, sent_ms, room.local_members, wanted.transaction)
+            for draft in wanted.make_drafts(room)
+        ]
+
+    def _batch_of(self, room: Room, chain: _Chain, appends: Sequence[Append]) -> AppendBatch:
+        return AppendBatch(
+            room.room_id,
+            room.version,
+            room.revision,
+            appends,
+            tuple(chain.extremities),
+            self._clock.now_ms(),
+            self._server_name,
+        )
 
     async def create(
         self,
@@ -177,28 +269,6 @@ class AppendEvent:
         """A signed and allowed event on top of the room that is not written: what an invite over federation needs."""
         chain = _chain_of(room)
         return (await self._build(chain, room.version, draft, self._clock.now_ms(), {}, None)).event
-
-    async def _prepare(
-        self,
-        room: Room,
-        drafts: Sequence[EventDraft],
-        transaction: SentTransaction | None,
-        timestamp_ms: int | None,
-    ) -> AppendBatch:
-        chain = _chain_of(room)
-        now_ms = self._clock.now_ms()
-        sent_ms = now_ms if timestamp_ms is None else timestamp_ms
-        members = room.local_members
-        appends = [await self._build(chain, room.version, draft, sent_ms, members, transaction) for draft in drafts]
-        return AppendBatch(
-            room.room_id,
-            room.version,
-            room.revision,
-            appends,
-            tuple(chain.extremities),
-            now_ms,
-            self._server_name,
-        )
 
     async def _build(
         self,

@@ -13,6 +13,7 @@ import orjson
 from homeserver.protocol.client_event import to_client_event
 from homeserver.runtime.clock import Clock
 from homeserver.services.rooms.aggregations import Aggregations, EditedEvent
+from homeserver.services.rooms.memberships_at_events import MembershipsAtEvents
 from homeserver.storage.events import StoredEvent
 
 
@@ -27,8 +28,9 @@ class Reader(NamedTuple):
 class ClientEvents:
     """Renders stored events."""
 
-    def __init__(self, aggregations: Aggregations, clock: Clock) -> None:
+    def __init__(self, aggregations: Aggregations, memberships: MembershipsAtEvents, clock: Clock) -> None:
         self._aggregations = aggregations
+        self._memberships = memberships
         self._clock = clock
 
     async def render(
@@ -36,14 +38,20 @@ class ClientEvents:
     ) -> list[orjson.Fragment]:
         """The events with their bundled aggregations, in the same order."""
         bundles = await self._aggregations.bundle(events, reader.user_id, reader.ignored)
+        memberships = await self._memberships.of(reader.user_id, events)
         now_ms = self._clock.now_ms()
         return [
             orjson.Fragment(
                 client_bytes(
-                    stored, now_ms, reader, self._relations(bundles.get(stored.event_id), now_ms, reader), with_room_id
+                    stored,
+                    now_ms,
+                    reader,
+                    self._relations(bundles.get(stored.event_id), now_ms, reader),
+                    membership,
+                    with_room_id=with_room_id,
                 )
             )
-            for stored in events
+            for stored, membership in zip(events, memberships, strict=True)
         ]
 
     def render_plain(
@@ -51,7 +59,7 @@ class ClientEvents:
     ) -> list[orjson.Fragment]:
         """The events without aggregations, as state is shown."""
         now_ms = self._clock.now_ms()
-        return [orjson.Fragment(client_bytes(stored, now_ms, reader, None, with_room_id)) for stored in events]
+        return [orjson.Fragment(client_bytes(stored, now_ms, reader, with_room_id=with_room_id)) for stored in events]
 
     def _relations(self, bundle: Mapping[str, Any] | None, now_ms: int, reader: Reader) -> dict[str, Any] | None:
         if not bundle:
@@ -64,6 +72,8 @@ def client_bytes(
     now_ms: int,
     reader: Reader | None = None,
     relations: Mapping[str, Any] | None = None,
+    membership: str | None = None,
+    *,
     with_room_id: bool = True,
 ) -> bytes:
     """The client format of one event. The part that is the same for everybody is made once and kept."""
@@ -81,6 +91,8 @@ def client_bytes(
     transaction = stored.transaction
     if transaction is not None and reader is not None and (event.sender, transaction.device_id) == reader[:2]:
         unsigned["transaction_id"] = transaction.transaction_id
+    if membership is not None:
+        unsigned["membership"] = membership
     if relations:
         unsigned["m.relations"] = relations
     room = b'"room_id":' + orjson.dumps(event.room_id) + b"," if with_room_id else b""

@@ -43,6 +43,12 @@ class ProfileSource(Protocol):
     async def get(self, user_id: str) -> ShownProfile: ...
 
 
+class InvitePermissions(Protocol):
+    """Says who does not want to be invited."""
+
+    async def blocks_invites(self, user_id: str) -> bool: ...
+
+
 class MembershipService:
     """Changes who is in a room."""
 
@@ -55,6 +61,7 @@ class MembershipService:
         profiles: ProfileSource,
         remote: RemoteServers,
         gate: EventGate,
+        permissions: InvitePermissions,
         server_name: str,
     ) -> None:
         self._database = database
@@ -64,6 +71,7 @@ class MembershipService:
         self._profiles = profiles
         self._remote = remote
         self._gate = gate
+        self._permissions = permissions
         self._server_name = server_name
 
     # What users do
@@ -233,8 +241,11 @@ class MembershipService:
         stored = await self._events.find(current) if current is not None else None
         if stored is not None and stored.event.sender == sender and stored.event.content == draft.content:
             return stored.event_id
-        if draft.content.get("membership") == "invite" and server_name_of(target) != self._server_name:
-            return await self._invite_remote(room, draft)
+        if draft.content.get("membership") == "invite":
+            if server_name_of(target) != self._server_name:
+                return await self._invite_remote(room, draft)
+            if await self._permissions.blocks_invites(target):
+                raise MatrixError("M_INVITE_BLOCKED", f"{target} does not accept invitations.", 403)
         written = await self._append.append(room.room_id, lambda _: [draft], timestamp_ms=timestamp_ms)
         return written[0].event_id
 

@@ -82,7 +82,9 @@ class Relations:
             for stored in await self._visibility.visible(viewer, room, rows)
             if stored.event.sender not in reader.ignored and stored.redacted_by is None
         ]
-        end = timeline_token(rows[-1].place) if len(loaded) > limit and rows else None
+        end = None
+        if len(loaded) > limit and rows:
+            end = timeline_token(rows[-1].place if forwards else rows[-1].place.before)
         return RelatedPage(shown, end, _DEEPEST if recurse else None)
 
     async def threads(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from sqlalchemy import Connection
@@ -57,6 +57,8 @@ class Room:
         "tail",
         "tail_after",
         "version",
+        "waiting",
+        "writer",
     )
 
     def __init__(
@@ -76,6 +78,9 @@ class Room:
         self.room_id = room_id
         self.version = version
         self.lock = asyncio.Lock()
+        # Requests to write that wait for the lock, and the task that will write them.
+        self.waiting: list[Any] = []
+        self.writer: asyncio.Task[None] | None = None
         self.revision = revision
         self.extremities = extremities
         self.state_group = state_group

@@ -63,6 +63,10 @@ class SendEvent:
             "transactions", _REMEMBERED_TRANSACTIONS
         )
 
+    def forget_transactions(self) -> None:
+        """Remember no transaction but in the database."""
+        self._sent.clear()
+
     async def send_message(
         self,
         sender: str,

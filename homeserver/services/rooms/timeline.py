@@ -95,14 +95,14 @@ class Timeline:
             page = _up_to(self._events.prefer_cached(rows), bound, forwards)
             exhausted = len(page) < limit
             for stored in await self._visibility.visible(viewer, room, page):
-                at = stored.place
+                at = stored.place if forwards else stored.place.before
                 if accepts(wanted, stored, ignored):
                     found.append(stored)
                     if len(found) == limit:
                         break
             if len(found) >= limit or exhausted:
                 break
-            at = page[-1].place
+            at = page[-1].place if forwards else page[-1].place.before
         done = exhausted and len(found) < limit
         token = start if start is not None else timeline_token(place)
         state = await self.members_of_senders(room, found) if wanted.lazy_load_members else []
@@ -116,7 +116,7 @@ class Timeline:
         viewer = await self._visibility.viewer(user_id, room, or_world_readable=True)
         event = await self.find_visible(viewer, room, event_id)
         half = limit // 2
-        before = await self._near(viewer, room, event.place, False, half, wanted, ignored)
+        before = await self._near(viewer, room, event.place.before, False, half, wanted, ignored)
         after = await self._near(viewer, room, event.place, True, limit - half, wanted, ignored)
         last = after[-1] if after else event
         shown = [*before, event, *after]
@@ -127,7 +127,7 @@ class Timeline:
         held = await self._events.get_many(state.values())
         first = before[-1] if before else event
         return Context(
-            event, before, after, timeline_token(first.place), timeline_token(last.place), list(held.values())
+            event, before, after, timeline_token(first.place.before), timeline_token(last.place), list(held.values())
         )
 
     async def find_visible(self, viewer: Viewer, room: Room, event_id: str) -> StoredEvent:
@@ -166,24 +166,17 @@ class Timeline:
 
     async def _start(self, room: Room, viewer: Viewer, token: str | None, forwards: bool) -> Place:
         if token is not None:
-            place = await self._place_of(room, token, forwards=forwards)
+            place = await self._place_of(room, token)
         else:
             place = _BEGINNING if forwards else _END
         if viewer.left_at is not None and not forwards:
             last = await self._database.read(find_last_place, room.room_id, viewer.left_at)
             if last is not None:
-                place = min(place, Place(last.depth, last.position + 1))
+                place = min(place, last)
         return place
 
-    async def _place_of(self, room: Room, token: str, *, forwards: bool = True) -> Place:
-        parsed = parse_timeline_token(token)
-        if not isinstance(parsed, SyncToken):
-            return parsed
-        last = await self._database.read(find_last_place, room.room_id, parsed.position)
-        if last is None:
-            return _BEGINNING
-        # A position of the log lies after its event: going backwards, that event is the first one.
-        return last if forwards else Place(last.depth, last.position + 1)
+    async def _place_of(self, room: Room, token: str) -> Place:
+        return await self.place_of_token(room.room_id, token) or _BEGINNING
 
     async def _near(
         self,

@@ -15,7 +15,7 @@ from homeserver.services.rooms.room import MEMBER, Rooms
 from homeserver.services.tokens import SyncToken
 from homeserver.storage.changes import Change
 from homeserver.storage.database import Database, load_position
-from homeserver.storage.memberships import Membership, load_memberships
+from homeserver.storage.memberships import FORGOTTEN, Membership, load_memberships
 from homeserver.storage.receipts import Receipt
 from homeserver.storage.room_log import Appended
 
@@ -124,6 +124,7 @@ class SyncHub:
                     self._follow_membership(watched, change)
                 else:
                     watched.subjects[change.subject] = change.position
+                    watched.stale |= change.subject == FORGOTTEN
                 woken.add(watched)
         if position is not None:
             self.position = max(self.position, position)
@@ -164,6 +165,12 @@ class SyncHub:
     def watching(self) -> int:
         """How many users have a record."""
         return len(self._watched)
+
+    async def forget_all(self) -> None:
+        """Start anew, as after a restart: who waits is answered, and old tokens are read from the database."""
+        for watched in self._watched.values():
+            watched.wake()
+        self._watched.clear()
 
     async def sweep(self) -> None:
         """Forget users who have not synced for a while."""

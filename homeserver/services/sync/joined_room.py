@@ -150,7 +150,7 @@ class JoinedRooms:
         if limit == 0:
             limited = bool(newest)
         if first is not None and first.position is not None:
-            prev_batch = timeline_token(first.place)
+            prev_batch = timeline_token(first.place.before)
         else:
             prev_batch = str(SyncToken(up_to, span.ephemeral, up_to))
         return TimelinePart(found, limited, prev_batch, first)

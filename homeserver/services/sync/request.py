@@ -103,16 +103,3 @@ class PresenceNews(Protocol):
 
     def seen_syncing(self, user_id: str, presence: str, timeout_ms: int) -> None:
         """A client of this user is there, with the presence it asks for, and will wait so long for an answer."""
-
-
-class NoDeviceNews:
-    """A server without end-to-end encryption."""
-
-    async def to_device(self, user_id: str, device_id: str, after: int, up_to: int) -> ToDevice:
-        return ToDevice([], up_to)
-
-    async def changed_device_lists(self, user_id: str, after: int, up_to: int) -> set[str]:
-        return set()
-
-    async def key_counts(self, user_id: str, device_id: str) -> KeyCounts:
-        return KeyCounts()

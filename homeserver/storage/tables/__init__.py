@@ -3,7 +3,32 @@
 Row numbers end in `_nid` and never leave `homeserver.storage`.
 """
 
-from homeserver.storage.tables import accounts, events, log, plugin_data, pushers, rooms, sessions, user_data
+from homeserver.storage.tables import (
+    accounts,
+    device_keys,
+    events,
+    key_backups,
+    log,
+    plugin_data,
+    pushers,
+    rooms,
+    sessions,
+    to_device,
+    user_data,
+)
 from homeserver.storage.tables.metadata import metadata
 
-__all__ = ["accounts", "events", "log", "metadata", "plugin_data", "pushers", "rooms", "sessions", "user_data"]
+__all__ = [
+    "accounts",
+    "device_keys",
+    "events",
+    "key_backups",
+    "log",
+    "metadata",
+    "plugin_data",
+    "pushers",
+    "rooms",
+    "sessions",
+    "to_device",
+    "user_data",
+]
