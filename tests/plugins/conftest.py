@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog.testing
 
 THIRD_PARTY = Path(__file__).parent / "third_party"
 _BUILD = "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"
@@ -59,3 +60,10 @@ def _installer() -> list[str]:
     if uv is not None:
         return [uv, "pip"]
     raise RuntimeError("neither pip, ensurepip nor uv is here")
+
+
+@pytest.fixture(autouse=True)
+def quiet_log() -> Iterator[None]:
+    """Keeps what plugins fail at in memory: drawing tracebacks takes longer than everything else."""
+    with structlog.testing.capture_logs():
+        yield

@@ -139,32 +139,32 @@ async def test_a_client_nobody_vouched_for_has_to_be_confirmed(tmp_path: Path) -
         assert b"an app (io.element:)" in native.body
 
 
-@pytest.mark.parametrize("url", ["javascript:alert(1)", "no-url", "https:///path", "data:text/html,a", "https://a b/"])
-async def test_a_redirect_that_is_no_place_to_go_is_refused(tmp_path: Path, url: str) -> None:
+async def test_a_redirect_that_is_no_place_to_go_is_refused(tmp_path: Path) -> None:
     async with scene(tmp_path) as made:
-        answer = await made.log_in(url)
-        assert answer.status == 400
+        for url in ("javascript:alert(1)", "no-url", "https:///path", "data:text/html,a", "https://a b/", "x:" * 1001):
+            answer = await made.log_in(url)
+            assert answer.status == 400, url
         assert made.provider.asked == []
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
+async def test_an_id_token_that_does_not_hold_logs_nobody_in(tmp_path: Path) -> None:
+    spoilt: list[dict[str, Any]] = [
         {"nonce": "another"},
         {"aud": "another-client"},
         {"iss": "https://evil.example"},
         {"exp": 1_600_000_000},
         {"azp": "another-client"},
         {"sub": "somebody-else"},
-    ],
-)
-async def test_an_id_token_that_does_not_hold_logs_nobody_in(tmp_path: Path, changes: dict[str, Any]) -> None:
+    ]
     async with scene(tmp_path, choose_username=False) as made:
-        made.provider.changes = changes
-        answer = await made.log_in()
-        assert answer.status == 502
-        assert b"Corporation could not log you in" in answer.body
+        for changes in spoilt:
+            made.provider.changes = changes
+            answer = await made.log_in()
+            assert answer.status == 502, changes
+            assert b"Corporation could not log you in" in answer.body
         assert await made.server.homeserver.accounts.accounts.find("@alice.liddell:example.org") is None
+        made.provider.changes = {}
+        assert (await made.log_in()).status == 302
 
 
 async def test_a_signature_by_another_key_does_not_hold_but_a_new_key_is_fetched(tmp_path: Path) -> None:
