@@ -233,7 +233,11 @@ class PluginServer:
 
 @asynccontextmanager
 async def server_with(
-    folder: Path, *plugins: Any, clock: Clock | None = None, **sections: Any
+    folder: Path,
+    *plugins: Any,
+    clock: Clock | None = None,
+    database: Database | None = None,
+    **sections: Any,
 ) -> AsyncIterator[Server]:
     """A running server with these entries of the list `plugins`; it may talk to loopback."""
     settings = settings_for(
@@ -245,7 +249,8 @@ async def server_with(
             **sections,
         },
     )
-    server = PluginServer(settings, SqliteDatabase(folder / "test.db", synchronous="OFF"), clock)
+    database = database or SqliteDatabase(folder / "test.db", synchronous="OFF")
+    server = PluginServer(settings, database, clock)
     try:
         await server.start()
         yield Server(server)  # type: ignore[arg-type]

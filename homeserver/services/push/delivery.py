@@ -157,7 +157,7 @@ class PushDelivery:
         self._told[pusher.nid] = int(changed.payload.get("counts", {}).get("unread", 0))
         if rejected:
             await self._database.write(rows.delete_rejected, pusher.app_id, list(rejected))
-            await self._pushers.load()
+            await self._pushers.reload(pusher.user_id)
             _log.info("pusher rejected by its gateway", user_id=pusher.user_id, app_id=pusher.app_id)
         return pusher.pushkey not in rejected
 

@@ -52,6 +52,14 @@ class Pushers:
         """Read anew who has pushers."""
         self.by_user = await self._database.read(rows.load_pusher_nids)
 
+    async def reload(self, user_id: str) -> None:
+        """Read anew which pushers one user has. Those of others that went with it are found out about at delivery."""
+        nids = [pusher.nid for pusher in await self._database.read(rows.load_pushers, user_id)]
+        if nids:
+            self.by_user[user_id] = nids
+        else:
+            self.by_user.pop(user_id, None)
+
     async def of_user(self, user_id: str) -> list[dict[str, Any]]:
         """What `GET /pushers` lists."""
         return [_as_json(pusher) for pusher in await self._database.read(rows.load_pushers, user_id)]
@@ -69,7 +77,7 @@ class Pushers:
                 raise bad_json("`append` must be true or false.")
             pusher = self._checked(user_id, device_id, app_id, pushkey, body)
             await self._database.write(rows.store_pusher, pusher, append=append)
-        await self.load()
+        await self.reload(user_id)
 
     async def account_created(self, user: User) -> None:
         """A new account has no pushers."""
@@ -77,7 +85,7 @@ class Pushers:
     async def account_deactivated(self, user_id: str, erase: bool) -> None:
         """Those that belonged to no device go with the account."""
         await self._database.write(rows.delete_of_user, user_id)
-        await self.load()
+        await self.reload(user_id)
 
     def _checked(
         self, user_id: str, device_id: str | None, app_id: str, pushkey: str, body: Mapping[str, Any]
