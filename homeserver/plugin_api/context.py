@@ -122,7 +122,7 @@ class Jobs(Protocol):
 class PluginContext:
     """The server, as far as one plugin is concerned. `public_baseurl` has no slash at the end.
 
-    `data_directory` is where the plugin may keep files of its own; it exists from `on_start` on.
+    `data_directory` is where the plugin may keep files of its own; it makes the folder when it needs it.
     """
 
     plugin: str

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from homeserver.protocol.errors import invalid_param
 from homeserver.web.request import Request
 
+_LONGEST_URL = 2_000  # it has to fit into a cookie
 _DANGEROUS_SCHEMES = frozenset({"javascript", "data", "vbscript", "file", "blob", "about"})
 
 
@@ -46,7 +47,12 @@ def check_redirect_url(url: str) -> str:
 
     Native applications have schemes of their own, so that any other scheme will do.
     """
-    parts = urlsplit(url)
+    if len(url) > _LONGEST_URL:
+        raise invalid_param("`redirectUrl` is too long.")
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise invalid_param("`redirectUrl` is not a URL to go back to.") from None
     if not parts.scheme or parts.scheme.lower() in _DANGEROUS_SCHEMES or any(ord(letter) < 33 for letter in url):
         raise invalid_param("`redirectUrl` is not a URL to go back to.")
     if parts.scheme in ("http", "https") and not parts.netloc:
