@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -129,12 +130,12 @@ async def running_encryption_app(folder: Path, **sections: dict[str, Any]) -> As
 
 def key_pair(name: str) -> SigningKey:
     """A key of a device, named after it. The same name gives the same key."""
-    return SigningKey(name, name.encode().ljust(32, b".")[:32])
+    return SigningKey(name, hashlib.sha256(name.encode()).digest())
 
 
 def cross_signing_pair(name: str) -> SigningKey:
     """A cross-signing key, named after its own public half."""
-    seed = f"cross-signing {name}".encode().ljust(32, b".")[:32]
+    seed = hashlib.sha256(f"cross-signing {name}".encode()).digest()
     return SigningKey(SigningKey("", seed).verify_key_base64, seed)
 
 

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,16 @@ _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
 class ServerProcess:
-    """A homeserver on a free loopback port, with its data in a temporary folder."""
+    """A homeserver on a free loopback port, with its data in a temporary folder. `sections` replace those of the configuration."""
 
-    def __init__(self, folder: Path, *, asgi: str = "hypercorn", database_url: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        asgi: str = "hypercorn",
+        database_url: str | None = None,
+        sections: Mapping[str, Any] | None = None,
+    ) -> None:
         self.folder = folder
         self.port = free_port()
         settings: dict[str, Any] = {
@@ -43,6 +50,7 @@ class ServerProcess:
         }
         if database_url is not None:
             settings["database"] = {"url": database_url}
+        settings.update(sections or {})
         self.config = folder / "homeserver.yaml"
         self.config.write_bytes(orjson.dumps(settings))
         self._process: subprocess.Popen[bytes] | None = None
@@ -80,6 +88,15 @@ class ServerProcess:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def ended(self, seconds: float) -> int:
+        """The exit status, once there is one; raises TimeoutExpired."""
+        assert self._process is not None
+        return await asyncio.to_thread(self._process.wait, seconds)
 
     def stop(self) -> None:
         if self._process is None or self._process.poll() is not None:

@@ -11,6 +11,7 @@ import structlog
 
 from homeserver.app.accounts import build_accounts
 from homeserver.app.encryption import build_encryption
+from homeserver.app.figures import register_figures
 from homeserver.app.http import admin_routes, client_routes, metrics_routes
 from homeserver.app.rooms import build_rooms, build_sync
 from homeserver.app.signing_key import load_or_create_signing_key
@@ -26,8 +27,10 @@ from homeserver.services.profiles import NoRemoteProfiles, Profile, Profiles
 from homeserver.services.push_rules import PushRules
 from homeserver.services.rate_limiter import RateLimits
 from homeserver.services.remote_servers import NoRemoteServers
+from homeserver.services.rooms.auto_join import AutoJoin
 from homeserver.services.rooms.gates import OpenGates
 from homeserver.services.rooms.membership import MembershipService
+from homeserver.services.rooms.retention import RoomRetention
 from homeserver.services.sync.user_news import StoredUserNews
 from homeserver.storage.changes import Change
 from homeserver.storage.database import Database
@@ -97,11 +100,26 @@ class Homeserver:
             self.encryption.cross_signing,
             self.rooms.membership,
             [self.encryption.rows],
-            [self.encryption.retention],
+            [
+                self.encryption.retention,
+                AutoJoin(
+                    settings.registration.auto_join_rooms,
+                    self.rooms.directory,
+                    self.rooms.membership,
+                    self.background,
+                ),
+            ],
         )
         self.user_news = StoredUserNews(self.database, self.account_data, self.push_rules)
         self.sync = build_sync(settings, self.database, self.clock, self.rooms, self.user_news, self.encryption.news)
+        self.room_retention = RoomRetention(settings.retention, self.database, self.clock)
         self._http_figures = HttpFigures(self.metrics)
+        parts = self.rooms
+        register_figures(
+            self.metrics,
+            parts.hub,
+            [parts.rooms.cache, parts.events.cache, parts.groups.cache, parts.unread.cache],
+        )
 
     async def start(self) -> None:
         """Open the database and begin background work."""
@@ -111,6 +129,7 @@ class Homeserver:
         self.sync.typing.start(self.background)
         self.sync.presence.start(self.background, self.rooms.hub.ephemeral_changed)
         self.background.run_every("retention", _RETENTION_EVERY_S, self.accounts.retention.run)
+        self.background.run_every("room-retention", _RETENTION_EVERY_S, self.room_retention.run)
         self.background.run_every("encryption-retention", _RETENTION_EVERY_S, self.encryption.retention.run)
         self.background.run_every("last-seen", _LAST_SEEN_EVERY_S, self.tokens.flush_last_seen)
         self.background.start("departures", self.accounts.accounts.resume_departures())

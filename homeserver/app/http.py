@@ -98,7 +98,7 @@ def client_routes(server: Homeserver) -> list[Route]:
             RoomsApi(rooms.read, rooms.timeline, rooms.client_events, server.user_news),
             RelationsApi(rooms.relations, rooms.client_events, server.user_news),
             RoomUpgradesApi(rooms.upgrade),
-            DirectoryApi(rooms.directory, rooms.read),
+            DirectoryApi(rooms.directory, rooms.read, needs_login=settings.rooms.public_directory_needs_login),
             ReceiptsApi(sync.receipts, sync.fully_read, sync.typing),
             PresenceApi(sync.presence),
             SyncApi(sync.sync, accounts.filters),

@@ -26,9 +26,9 @@ from homeserver.services.rooms.append_event import AppendEvent
 from homeserver.services.rooms.client_events import ClientEvents
 from homeserver.services.rooms.create_room import CreateRoom
 from homeserver.services.rooms.event_store import EventStore
-from homeserver.services.rooms.gates import OpenGates
 from homeserver.services.rooms.membership import MembershipService
 from homeserver.services.rooms.memberships_at_events import MembershipsAtEvents
+from homeserver.services.rooms.policy import Gates, RoomPolicy
 from homeserver.services.rooms.read_room import ReadRoom
 from homeserver.services.rooms.relations import Relations
 from homeserver.services.rooms.room import Rooms
@@ -79,19 +79,30 @@ def build_rooms(
     push_rules: PushRules,
     account_data: AccountData,
     remote: RemoteServers,
-    gates: OpenGates,
+    plugins: Gates,
 ) -> RoomParts:
     """Everything about rooms but sync itself. Whoever follows the log follows it through `follow`."""
     server_name = settings.server.server_name
     cache_bytes = settings.caches.total
+    gates = RoomPolicy(settings.rooms, database, plugins)
     rooms = Rooms(database, server_name, cache_bytes * 3 // 10)
     events = EventStore(database, cache_bytes * 5 // 10)
     groups = StateGroups(database, cache_bytes // 10)
     visibility = Visibility(database, rooms, events, groups)
     append = AppendEvent(database, rooms, events, DefaultPushOutcomes(), clock, randomness, server_name, signing_key)
-    membership = MembershipService(database, rooms, events, append, profiles, remote, gates, account_data, server_name)
-    version = settings.rooms.default_room_version
-    create = CreateRoom(database, append, membership, profiles, gates, clock, randomness, server_name, version)
+    membership = MembershipService(
+        database,
+        rooms,
+        events,
+        append,
+        profiles,
+        remote,
+        gates,
+        account_data,
+        server_name,
+        forget_on_leave=settings.rooms.forget_on_leave,
+    )
+    create = CreateRoom(database, append, membership, profiles, gates, clock, randomness, server_name, settings.rooms)
     timeline = Timeline(database, rooms, events, groups, visibility, remote)
     return RoomParts(
         rooms=rooms,

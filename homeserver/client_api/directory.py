@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from homeserver.client_api.paths import v3
+from homeserver.protocol.errors import missing_token
 from homeserver.services.rooms.aliases import RoomDirectory, RoomSummary
 from homeserver.services.rooms.read_room import ReadRoom
 from homeserver.web.endpoint import Auth, endpoint
@@ -49,9 +50,10 @@ class PublicRoomsBody(msgspec.Struct):
 class DirectoryApi:
     """The endpoints of the room directory."""
 
-    def __init__(self, directory: RoomDirectory, rooms: ReadRoom) -> None:
+    def __init__(self, directory: RoomDirectory, rooms: ReadRoom, *, needs_login: bool) -> None:
         self._directory = directory
         self._rooms = rooms
+        self._needs_login = needs_login
 
     @endpoint("GET", v3("/directory/room/{roomAlias}"), auth=Auth.NONE, operation="getRoomIdByAlias")
     async def get_alias(self, request: Request) -> dict[str, Any]:
@@ -97,8 +99,10 @@ class DirectoryApi:
         )
         return {}
 
-    @endpoint("GET", v3("/publicRooms"), auth=Auth.NONE, operation="getPublicRooms")
-    async def public_rooms(self, request: Request) -> Any:
+    @endpoint("GET", v3("/publicRooms"), auth=Auth.OPTIONAL, operation="getPublicRooms")
+    async def public_rooms(self, request: Request, requester: Requester | None) -> Any:
+        if requester is None and self._needs_login:
+            raise missing_token()
         limit, since = request.query_int("limit", minimum=0), request.find_query("since")
         server = request.find_query("server")
         if not self._directory.is_local(server):

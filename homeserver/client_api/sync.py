@@ -5,13 +5,11 @@ Spec: client-server-api #syncing
 
 from __future__ import annotations
 
-from typing import Any, Protocol
-
-import orjson
+from typing import Any
 
 from homeserver.client_api.paths import v3
-from homeserver.protocol.errors import bad_json
 from homeserver.protocol.sync_filters import Filter
+from homeserver.services.filters import Filters
 from homeserver.services.sync.request import SyncRequest
 from homeserver.services.sync.sync import Sync
 from homeserver.services.tokens import parse_sync_token
@@ -23,23 +21,16 @@ _PRESENCES = ("online", "unavailable", "offline")
 _EVERYTHING = Filter()
 
 
-class StoredFilters(Protocol):
-    """Filters that clients have uploaded."""
-
-    async def get(self, user_id: str, filter_id: str) -> Filter:
-        """Raises M_NOT_FOUND."""
-
-
 class SyncApi:
     """The endpoint clients live on."""
 
-    def __init__(self, sync: Sync, filters: StoredFilters) -> None:
+    def __init__(self, sync: Sync, filters: Filters) -> None:
         self._sync = sync
         self._filters = filters
 
     @endpoint("GET", v3("/sync"), auth=Auth.GUEST_OK, operation="sync")
     async def sync(self, request: Request, requester: Requester) -> dict[str, Any]:
-        since = request.find_query("since")
+        since, text = request.find_query("since"), request.find_query("filter")
         presence = request.find_query("set_presence")
         if presence is not None:
             presence = request.query_choice("set_presence", _PRESENCES, "online")
@@ -47,7 +38,7 @@ class SyncApi:
             user_id=requester.user_id,
             device_id=requester.device_id,
             since=parse_sync_token(since) if since else None,
-            filter=await self._filter(requester.user_id, request.find_query("filter")),
+            filter=await self._filters.get_or_parse(requester.user_id, text) if text else _EVERYTHING,
             timeout_ms=request.query_int("timeout", 0, minimum=0, maximum=300_000),
             full_state=request.query_bool("full_state"),
             set_presence=presence or "online",
@@ -55,13 +46,3 @@ class SyncApi:
             or request.query_bool("org.matrix.msc4222.use_state_after"),
         )
         return await self._sync.sync(wanted)
-
-    async def _filter(self, user_id: str, text: str | None) -> Filter:
-        if not text:
-            return _EVERYTHING
-        if not text.startswith("{"):
-            return await self._filters.get(user_id, text)
-        try:
-            return Filter.parse(orjson.loads(text))
-        except orjson.JSONDecodeError:
-            raise bad_json("The query parameter `filter` is neither JSON nor the id of a filter.") from None

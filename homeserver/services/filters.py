@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _MOST_PER_USER = 200
 _USED_EVERY_MS = 86_400_000
+# Filters sent along inline: clients send the same few all the time.
+_MOST_INLINE = 1_000
+_LONGEST_KEPT = 4_096
 
 
 class Filters:
@@ -32,6 +35,7 @@ class Filters:
         self._database = database
         self._clock = clock
         self._cache: BoundedCache[tuple[str, str], Filter] = BoundedCache("filters", cache_size)
+        self._inline: BoundedCache[str, Filter] = BoundedCache("inline_filters", _MOST_INLINE)
 
     async def create(self, user_id: str, definition: Mapping[str, Any]) -> str:
         """Store a filter; its ID. M_BAD_JSON if it is none."""
@@ -74,8 +78,13 @@ class Filters:
         """
         if not text.startswith("{"):
             return await self.get(user_id, text)
-        try:
-            definition = orjson.loads(text)
-        except orjson.JSONDecodeError as mistake:
-            raise not_json(f"The filter is not JSON: {mistake}.") from None
-        return Filter.parse(definition)
+        known = self._inline.find(text)
+        if known is None:
+            try:
+                definition = orjson.loads(text)
+            except orjson.JSONDecodeError as mistake:
+                raise not_json(f"The filter is not JSON: {mistake}.") from None
+            known = Filter.parse(definition)
+            if len(text) <= _LONGEST_KEPT:
+                self._inline.put(text, known)
+        return known

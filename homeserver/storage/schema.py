@@ -8,10 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import inspect, text
+
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_VERSION = text("SELECT version_num FROM alembic_version")
 
 
 class SchemaTooNew(Exception):
@@ -26,7 +29,9 @@ class SchemaTooNew(Exception):
 
 def prepare_schema(connection: Connection) -> None:
     """Run all outstanding migrations inside the caller's transaction. Raises `SchemaTooNew`."""
-    # Alembic is needed once, at start: importing it here keeps it out of every other import.
+    if _is_up_to_date(connection):
+        return
+    # Alembic takes ten megabytes, which a server without a migration to run need not spend.
     from alembic.migration import MigrationContext
     from alembic.operations import Operations
     from alembic.script import ScriptDirectory
@@ -47,3 +52,10 @@ def prepare_schema(connection: Connection) -> None:
             module: Any = step.module
             module.upgrade()
     context.stamp(scripts, "head")
+
+
+def _is_up_to_date(connection: Connection) -> bool:
+    if not inspect(connection).has_table("alembic_version"):
+        return False
+    newest = max(path.name.partition("_")[0] for path in (_MIGRATIONS / "versions").glob("[0-9]*_*.py"))
+    return connection.execute(_VERSION).scalar() == newest

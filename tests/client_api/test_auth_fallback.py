@@ -53,5 +53,6 @@ async def test_no_third_party_identifiers(app: AccountsApp) -> None:
 @pytest.mark.parametrize("path", ["/register/email/requestToken", "/account/3pid/add", "/account/3pid"])
 async def test_none_can_be_added(app: AccountsApp, path: str) -> None:
     alice = await app.user("alice")
-    refused = await alice.post(V3 + path, {})
+    body = {"client_secret": "s", "sid": "1", "three_pid_creds": {}}
+    refused = await alice.post(V3 + path, body)
     assert (refused.status, refused.json["errcode"]) == (403, "M_THREEPID_DENIED")

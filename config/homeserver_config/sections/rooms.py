@@ -18,7 +18,7 @@ class RoomSettings(Section):
     create_alias: Who = Field(default="everyone", description="Who may give rooms an address on this server.")
     publish: Who = Field(default="everyone", description="Who may list rooms in this server's public directory.")
     public_directory_needs_login: bool = Field(
-        default=True, description="Whether the public room directory is shown to logged-in people only."
+        default=False, description="Whether the public room directory is shown to logged-in people only."
     )
     public_directory_over_federation: bool = Field(
         default=False, description="Whether other servers may read the public room directory."

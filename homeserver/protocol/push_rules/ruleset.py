@@ -20,7 +20,8 @@ _HISTORICAL_ACTIONS: Final = frozenset({"dont_notify", "coalesce"})
 
 def get_rule(ruleset: Ruleset, kind: str, rule_id: str) -> Rule:
     """The rule; M_NOT_FOUND without one, M_INVALID_PARAM when there is no such kind."""
-    return ruleset[kind][_index_of(ruleset, kind, rule_id)]
+    index = _index_of(ruleset, kind, rule_id)
+    return ruleset[kind][index]
 
 
 def add_rule(

@@ -75,14 +75,14 @@ class Unread:
         self._database = database
         self._events = events
         self._personal = personal
-        self._known: BoundedCache[tuple[str, str], _Known] = BoundedCache("unread", remembered)
+        self.cache: BoundedCache[tuple[str, str], _Known] = BoundedCache("unread", remembered)
 
     async def counts(self, user_id: str, rooms: Sequence[Room], up_to: int) -> dict[str, UnreadCounts]:
         """The counts of a user's rooms as the log stood at `up_to`, by room id."""
         rules = await self._personal.find_personal(user_id)
         cold: list[Room] = []
         for room in rooms:
-            known = self._known.find((user_id, room.room_id))
+            known = self.cache.find((user_id, room.room_id))
             if (
                 known is None
                 or known.rules is not rules
@@ -94,7 +94,7 @@ class Unread:
         return {
             room.room_id: _counted(known.unread)
             for room in rooms
-            if (known := self._known.find((user_id, room.room_id))) is not None
+            if (known := self.cache.find((user_id, room.room_id))) is not None
         }
 
     def follow(self, changes: Iterable[Change]) -> None:
@@ -102,11 +102,11 @@ class Unread:
         for change in changes:
             detail = change.detail
             if isinstance(detail, Receipt) and detail.receipt_type in {READ, READ_PRIVATE}:
-                self._known.drop((detail.user_id, detail.room_id))
+                self.cache.drop((detail.user_id, detail.room_id))
             elif isinstance(detail, Appended):
                 for event_type, user_id in detail.state_changes:
                     if event_type == MEMBER:
-                        self._known.drop((user_id, detail.room_id))
+                        self.cache.drop((user_id, detail.room_id))
 
     async def _carry_forward(
         self, known: _Known, user_id: str, room: Room, up_to: int, rules: CompiledRuleset | None
@@ -166,7 +166,7 @@ class Unread:
                     if found is not None and not known.read.covers(found.position, found.thread)
                 ]
             known.rules = rules
-            self._known.put((user_id, room_id), known)
+            self.cache.put((user_id, room_id), known)
 
 
 def _load_many(connection: Connection, room_ids: Sequence[str], user_id: str, up_to: int) -> dict[str, _Known]:

@@ -23,6 +23,7 @@ from homeserver.services.rooms.membership import MembershipService, ProfileSourc
 from homeserver.storage.database import Database, Transaction
 from homeserver.storage.room_summaries import publish_room
 from homeserver.storage.rooms import add_alias, find_alias
+from homeserver_config.sections.rooms import RoomSettings
 
 _DEFAULT_EVENT_LEVELS = {
     "m.room.avatar": 50,
@@ -36,6 +37,7 @@ _DEFAULT_EVENT_LEVELS = {
 }
 _TOMBSTONE_LEVEL_BELOW_CREATORS = 150
 _CREATOR_LEVEL = 100
+_ENCRYPTION = "m.megolm.v1.aes-sha2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class CreateRoom:
         clock: Clock,
         randomness: Randomness,
         server_name: str,
-        default_version: str,
+        settings: RoomSettings,
     ) -> None:
         self._database = database
         self._append = append
@@ -103,14 +105,14 @@ class CreateRoom:
         self._clock = clock
         self._randomness = randomness
         self._server_name = server_name
-        self._default_version = default_version
+        self._settings = settings
 
     async def create(self, creator: str, wanted: NewRoom) -> str:
         """Make a room and return its id.
 
         Raises M_UNSUPPORTED_ROOM_VERSION, M_ROOM_IN_USE, M_INVALID_ROOM_STATE, M_INVALID_PARAM, M_BAD_JSON.
         """
-        version = get_room_version(wanted.version or self._default_version)
+        version = get_room_version(wanted.version or self._settings.default_room_version)
         for user_id in wanted.invite:
             if not is_user_id(user_id):
                 raise invalid_param(f"{user_id!r} is not a user id.")
@@ -178,6 +180,8 @@ class CreateRoom:
         drafts.add("m.room.history_visibility", {"history_visibility": preset.history_visibility})
         if preset.guest_access != "forbidden":
             drafts.add("m.room.guest_access", {"guest_access": preset.guest_access})
+        if name in self._settings.encrypt_presets:
+            drafts.add("m.room.encryption", {"algorithm": _ENCRYPTION})
         for event in wanted.initial_state:
             drafts.add_given(event)
         if wanted.name is not None:

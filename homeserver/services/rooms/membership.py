@@ -63,6 +63,8 @@ class MembershipService:
         gate: EventGate,
         permissions: InvitePermissions,
         server_name: str,
+        *,
+        forget_on_leave: bool = False,
     ) -> None:
         self._database = database
         self._rooms = rooms
@@ -72,6 +74,7 @@ class MembershipService:
         self._remote = remote
         self._gate = gate
         self._permissions = permissions
+        self._forget_on_leave = forget_on_leave
         self._server_name = server_name
 
     # What users do
@@ -114,6 +117,8 @@ class MembershipService:
         if current == "leave":
             return
         await self._send(user_id, room, user_id, content)
+        if self._forget_on_leave:
+            await self._database.write(forget_room, room_id, user_id)
 
     async def invite(
         self,

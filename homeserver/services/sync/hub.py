@@ -195,17 +195,22 @@ class SyncHub:
         concerned: set[str] = set(user_ids)
         for user_id in user_ids:
             watched = self._watched.get(user_id)
-            if watched is None:
+            if watched is None or watched.stale:
                 return list(self._watched)
             for room_id, membership in watched.memberships.items():
-                room = self._rooms.in_memory(room_id) if membership.membership == "join" else None
-                if room is not None:
-                    concerned.update(room.local_members)
+                if membership.membership != "join":
+                    continue
+                room = self._rooms.in_memory(room_id)
+                if room is None:
+                    # Nobody here knows who is in it: better to wake too many than too few.
+                    return list(self._watched)
+                concerned.update(room.local_members)
         return concerned
 
     @staticmethod
     def _follow_membership(watched: Watched, change: Change) -> None:
         appended = change.detail
+        watched.stale |= change.subject == "outside_membership"
         if not isinstance(appended, Appended) or (MEMBER, watched.user_id) not in appended.state_changes:
             return
         event_id = appended.state_changes[(MEMBER, watched.user_id)]

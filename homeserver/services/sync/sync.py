@@ -102,13 +102,10 @@ class Sync:
     async def _nothing_new(
         self, request: SyncRequest, since: SyncToken, position: int, ephemeral: int
     ) -> tuple[dict[str, Any], bool]:
-        body: dict[str, Any] = {"next_batch": str(SyncToken(position, ephemeral, max(since.to_device, position)))}
-        if since.to_device < since.position:
-            body["next_batch"] = str(SyncToken(position, ephemeral, since.to_device))
-            waiting = await self._add_device(body, request, since.to_device, position, ephemeral, position)
-            return body, waiting
-        await self._add_key_counts(body, request)
-        return body, False
+        # Also when nothing is new: the token says which messages have arrived, and these may go.
+        body: dict[str, Any] = {}
+        waiting = await self._add_device(body, request, since.to_device, position, ephemeral, position)
+        return body, waiting
 
     async def _gather(self, span: Span) -> tuple[dict[str, Any], bool]:
         body: dict[str, Any] = {}

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, SmallInteger, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, SmallInteger, Table, Text, false, text
 
 from homeserver.storage.tables.metadata import RowNumber, metadata
 
@@ -30,9 +30,17 @@ events = Table(
     Column("notify", SmallInteger, nullable=False, server_default=text("0")),
     Column("thread_root", Text),
     Column("redacted_by_nid", BigInteger),
+    # Whether the content that a redaction took away is gone from `pdu` too.
+    Column("stripped", Boolean, nullable=False, server_default=false()),
     Column("pdu", LargeBinary, nullable=False),
     Index("ix_events_room_position", "room_nid", "position"),
     Index("ix_events_room_depth", "room_nid", "depth", "position"),
+    Index(
+        "ix_events_redacted",
+        "redacted_by_nid",
+        sqlite_where=text("redacted_by_nid IS NOT NULL"),
+        postgresql_where=text("redacted_by_nid IS NOT NULL"),
+    ),
     Index(
         "ix_events_room_state",
         "room_nid",
@@ -94,6 +102,7 @@ event_mentions = Table(
     Column("thread_root", Text),
     Column("notify", SmallInteger, nullable=False),
     Column("highlight", SmallInteger, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
     Index("ix_event_mentions_unread", "user_id", "room_nid", "position"),
-    Index("ix_event_mentions_age", "position"),
+    Index("ix_event_mentions_age", "created_ms"),
 )

@@ -1,0 +1,156 @@
+"""Devices that run matrix-nio, as a bot or a small client does: syncing in the background, keys kept in a folder.
+
+Every event that the library handed out is remembered, so that a test can wait for the one it means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from nio import AsyncClient, AsyncClientConfig, ErrorResponse
+from nio.events import Event, RoomMessageText
+from nio.events.account_data import AccountDataEvent
+from nio.events.ephemeral import EphemeralEvent
+from nio.events.invite_events import InviteEvent
+from nio.events.presence import PresenceEvent
+from nio.events.to_device import ToDeviceEvent
+
+PASSWORD = "a long pass phrase"
+PATIENCE_S = 15
+T = TypeVar("T")
+
+
+class Device:
+    """One logged-in client. `client` is the library's own object, `seen` all that it handed out, oldest first."""
+
+    def __init__(self, url: str, folder: Path, name: str, device_id: str | None = None) -> None:
+        config = AsyncClientConfig(store_sync_tokens=True, max_timeouts=3)
+        folder.mkdir(exist_ok=True)
+        self.client = AsyncClient(url, name, device_id, str(folder), config)
+        self.seen: list[Any] = []
+        self._news = asyncio.Condition()
+        self._syncing: asyncio.Task[None] | None = None
+        self.client.add_event_callback(self._on_room_event, (Event, InviteEvent))
+        self.client.add_ephemeral_callback(self._on_room_event, EphemeralEvent)
+        self.client.add_room_account_data_callback(self._on_room_event, AccountDataEvent)
+        self.client.add_to_device_callback(self._on_event, ToDeviceEvent)
+        self.client.add_presence_callback(self._on_event, PresenceEvent)
+        self.client.add_response_callback(self._on_event)
+
+    @property
+    def user_id(self) -> str:
+        return str(self.client.user_id)
+
+    @property
+    def device_id(self) -> str:
+        return str(self.client.device_id)
+
+    def start(self) -> None:
+        """Begin to sync, as `sync_forever` does: uploads keys, queries devices and answers to-device messages by itself."""
+        self._syncing = asyncio.create_task(self.client.sync_forever(timeout=10_000, full_state=False))
+
+    async def stop(self) -> None:
+        """End the syncing and close the connections; the store stays in its folder."""
+        if self._syncing is not None:
+            self._syncing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._syncing
+            self._syncing = None
+        await self.client.close()
+
+    async def until(self, found: Callable[[], T | None]) -> T:
+        """What `found` returns as soon as it is true; it is asked again whenever something has arrived."""
+        try:
+            async with asyncio.timeout(PATIENCE_S), self._news:
+                while not (result := found()):
+                    if self._syncing is not None and self._syncing.done():
+                        self._syncing.result()
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._news.wait(), 0.5)
+                return result
+        except TimeoutError:
+            lines = "\n".join(f"  {event!r:.300}" for event in self.seen[-30:])
+            raise AssertionError(f"{self.user_id} {self.device_id} waited in vain; last seen:\n{lines}") from None
+
+    async def event(self, kind: type[T], matches: Callable[[T], bool] = lambda event: True) -> T:
+        """The first event of this kind that matches, waited for if need be."""
+        return await self.until(
+            lambda: next((event for event in self.seen if isinstance(event, kind) and matches(event)), None)
+        )
+
+    async def text(self, body: str) -> RoomMessageText:
+        """A message with this text, decrypted."""
+        return await self.event(RoomMessageText, lambda event: event.body == body)
+
+    async def send(self, room_id: str, content: dict[str, Any], event_type: str = "m.room.message") -> str:
+        sent = good(await self.client.room_send(room_id, event_type, content, ignore_unverified_devices=True))
+        return str(sent.event_id)
+
+    async def say(self, room_id: str, body: str) -> str:
+        return await self.send(room_id, {"msgtype": "m.text", "body": body})
+
+    async def knows_room(self, room_id: str, *members: Device) -> None:
+        """Wait until this device has the room with these members and the keys of their devices."""
+        wanted = {member.user_id for member in members}
+        await self.until(lambda: room_id in self.client.rooms and wanted <= set(self.client.rooms[room_id].users))
+        devices = {(member.user_id, member.device_id) for member in members if member is not self}
+        if self.client.rooms[room_id].encrypted:
+            await self.until(lambda: devices <= {(device.user_id, device.id) for device in self.client.device_store})
+
+    async def _on_room_event(self, room: Any, event: Any) -> None:
+        await self._on_event(event)
+
+    async def _on_event(self, event: Any) -> None:
+        self.seen.append(event)
+        async with self._news:
+            self._news.notify_all()
+
+
+class Devices:
+    """Makes devices and closes them all."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self._url = url
+        self._folder = folder
+        self._made: list[Device] = []
+
+    async def register(self, name: str) -> Device:
+        """A new account with its first device, syncing."""
+        device = self._device(name)
+        good(await device.client.register(name, PASSWORD, f"{name}'s first"))
+        device.start()
+        return device
+
+    async def log_in(self, name: str) -> Device:
+        """One more device of an account, syncing."""
+        device = self._device(name)
+        good(await device.client.login(PASSWORD, f"{name}'s other"))
+        device.start()
+        return device
+
+    async def restart(self, device: Device) -> Device:
+        """The same device again, from what it has stored, as after the end of the program."""
+        await device.stop()
+        again = Device(self._url, self._folder / "store", device.user_id, device.device_id)
+        again.client.restore_login(device.user_id, device.device_id, device.client.access_token)
+        self._made.append(again)
+        again.start()
+        return again
+
+    async def close(self) -> None:
+        await asyncio.gather(*(device.stop() for device in self._made))
+
+    def _device(self, name: str) -> Device:
+        device = Device(self._url, self._folder / "store", name)
+        self._made.append(device)
+        return device
+
+
+def good(response: T) -> T:
+    """The response, unless the server has refused."""
+    assert not isinstance(response, ErrorResponse), response
+    return response
