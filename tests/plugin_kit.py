@@ -106,7 +106,7 @@ class PluginServer:
             self.push_rules,
             self.account_data,
             NoRemoteServers(),
-            self.plugins.gates,  # type: ignore[arg-type]
+            self.plugins.gates,
         )
         self.encryption = build_encryption(settings, database, self.clock, self.randomness)
         self.accounts = self._build_accounts(name)
@@ -224,7 +224,7 @@ class PluginServer:
             RoomMembershipApi(rooms.membership, rooms.directory, rooms.read),
             RoomSendApi(rooms.send),
             RoomsApi(rooms.read, rooms.timeline, rooms.client_events, self.news),
-            DirectoryApi(rooms.directory, rooms.read),
+            DirectoryApi(rooms.directory, rooms.read, needs_login=False),
             ReceiptsApi(self.sync.receipts, self.sync.fully_read, self.sync.typing),
             SyncApi(self.sync.sync, accounts.filters),
         ]
