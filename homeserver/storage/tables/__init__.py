@@ -5,6 +5,7 @@ Row numbers end in `_nid` and never leave `homeserver.storage`.
 
 from homeserver.storage.tables import (
     accounts,
+    destinations,
     device_keys,
     events,
     key_backups,
@@ -13,6 +14,7 @@ from homeserver.storage.tables import (
     plugin_data,
     pushers,
     rooms,
+    server_keys,
     sessions,
     to_device,
     user_data,
@@ -21,6 +23,7 @@ from homeserver.storage.tables.metadata import metadata
 
 __all__ = [
     "accounts",
+    "destinations",
     "device_keys",
     "events",
     "key_backups",
@@ -30,6 +33,7 @@ __all__ = [
     "plugin_data",
     "pushers",
     "rooms",
+    "server_keys",
     "sessions",
     "to_device",
     "user_data",
