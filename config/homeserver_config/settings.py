@@ -33,6 +33,9 @@ from homeserver_config.sections.user_directory import UserDirectorySettings
 from homeserver_config.sections.well_known import WellKnownSettings
 from homeserver_config.values import Section
 
+# What runs when the settings list no plugins; a list of one's own takes their place.
+DEFAULT_PLUGINS = ("password_login", "registration_tokens", "media_disk", "media_thumbnails", "push_gateway")
+
 
 class Settings(Section):
     """The whole of homeserver.yaml."""
@@ -60,7 +63,7 @@ class Settings(Section):
     caches: CacheSettings = CacheSettings()
     logging: LoggingSettings = LoggingSettings()
     metrics: MetricsSettings = MetricsSettings()
-    plugins: list[PluginEntry] = Field(default=[])
+    plugins: list[PluginEntry] = Field(default=[PluginEntry(name=name) for name in DEFAULT_PLUGINS])
 
     @model_validator(mode="after")
     def _names_of_plugins_differ(self) -> Self:

@@ -50,7 +50,7 @@ class Device:
         return str(self.client.device_id)
 
     def start(self) -> None:
-        """Begin to sync, as `sync_forever` does: uploads keys, queries devices and answers to-device messages by itself."""
+        """Begin to sync for ever, which uploads keys, queries devices and answers to-device messages by itself."""
         self._syncing = asyncio.create_task(self.client.sync_forever(timeout=10_000, full_state=False))
 
     async def stop(self) -> None:

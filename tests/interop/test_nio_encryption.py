@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
-from interop.nio_device import PASSWORD, Device, Devices, good
-from nio import DeleteDevicesAuthResponse, EnableEncryptionBuilder, InviteMemberEvent
-from nio.crypto import Sas
-from nio.events import MegolmEvent, ReactionEvent, RedactionEvent, RoomMessageText
-from nio.events.to_device import KeyVerificationAccept, KeyVerificationKey, KeyVerificationMac, KeyVerificationStart
+from interop.nio_device import Device, Devices, good
+from nio import EnableEncryptionBuilder, InviteMemberEvent
+from nio.events import MegolmEvent, ReactionEvent, RedactionEvent
 
 DATABASES = ["sqlite", "postgres"]
 

@@ -18,7 +18,15 @@ from homeserver_config import read_settings
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "plugins"
-BUNDLED = ["oauth_login", "password_login", "push_gateway", "registration_tokens", "turn_credentials"]
+BUNDLED = [
+    "media_disk",
+    "media_thumbnails",
+    "oauth_login",
+    "password_login",
+    "push_gateway",
+    "registration_tokens",
+    "turn_credentials",
+]
 
 
 def blocks_of(page: Path, language: str) -> list[str]:
