@@ -5,6 +5,7 @@ Everything in here is a constructor call; what the parts do is in the parts.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import structlog
@@ -45,6 +46,7 @@ from homeserver_config.settings import Settings
 
 _RETENTION_EVERY_S = 3_600.0
 _LAST_SEEN_EVERY_S = 60.0
+_PROFILE_PATIENCE_S = 1.0
 _log = structlog.get_logger("homeserver.app")
 
 
@@ -211,4 +213,6 @@ class _ProfileFollowers:
 
     async def profile_changed(self, user_id: str, profile: Profile) -> None:
         if self.membership is not None:
-            self._background.start("profile-change", self.membership.profile_changed(user_id, profile))
+            task = self._background.start("profile-change", self.membership.profile_changed(user_id, profile))
+            # Few rooms are done at once, and the caller sees them done; many go on in the background.
+            await asyncio.wait({task}, timeout=_PROFILE_PATIENCE_S)

@@ -27,6 +27,7 @@ from homeserver.client_api.login import LoginApi
 from homeserver.client_api.login_token import LoginTokenApi
 from homeserver.client_api.logout import LogoutApi
 from homeserver.client_api.membership import RoomMembershipApi
+from homeserver.client_api.notifications import NotificationsApi
 from homeserver.client_api.password_management import PasswordManagementApi
 from homeserver.client_api.presence import PresenceApi
 from homeserver.client_api.profile import ProfileApi
@@ -37,13 +38,16 @@ from homeserver.client_api.refresh import RefreshApi
 from homeserver.client_api.registration import RegistrationApi
 from homeserver.client_api.registration_tokens import RegistrationTokensApi
 from homeserver.client_api.relations import RelationsApi
+from homeserver.client_api.report_content import ReportContentApi
 from homeserver.client_api.room_send import RoomSendApi
+from homeserver.client_api.room_summary import RoomSummaryApi
 from homeserver.client_api.room_upgrades import RoomUpgradesApi
 from homeserver.client_api.rooms import RoomsApi
 from homeserver.client_api.sso_login_redirect import SsoLoginRedirectApi
 from homeserver.client_api.support import SupportApi
 from homeserver.client_api.sync import SyncApi
 from homeserver.client_api.tags import TagsApi
+from homeserver.client_api.third_party_lookup import ThirdPartyLookupApi
 from homeserver.client_api.to_device import ToDeviceApi
 from homeserver.client_api.versions import FEATURES, VersionsApi
 from homeserver.client_api.voip import VoipApi
@@ -114,6 +118,10 @@ def client_routes(server: Homeserver) -> list[Route]:
                 RoomsApi(rooms.read, rooms.timeline, rooms.client_events, server.user_news),
                 RelationsApi(rooms.relations, rooms.client_events, server.user_news),
                 RoomUpgradesApi(rooms.upgrade),
+                RoomSummaryApi(rooms.summaries, rooms.read),
+                ReportContentApi(rooms.reports),
+                ThirdPartyLookupApi(),
+                NotificationsApi(rooms.notifications, rooms.client_events),
                 DirectoryApi(rooms.directory, rooms.read, needs_login=settings.rooms.public_directory_needs_login),
                 ReceiptsApi(sync.receipts, sync.fully_read, sync.typing),
                 PresenceApi(sync.presence),

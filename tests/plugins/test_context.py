@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from plugin_kit import PluginServer, server_with
+from plugin_kit import server_with
 from server_kit import Server, bodies
 
+from homeserver.app import Homeserver
 from homeserver.plugin_api import Event, MatrixError, PluginContext, RoomRequest, hookimpl
 from homeserver.runtime.clock import ManualClock
 
@@ -46,7 +47,7 @@ async def server(tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyP
 
 
 def witness_of(server: Server) -> Witness:
-    plugin_server: PluginServer = server.homeserver  # type: ignore[assignment]
+    plugin_server: Homeserver = server.homeserver  # type: ignore[assignment]
     witness = plugin_server.plugins.plugins.instances[NAME]
     assert isinstance(witness, Witness)
     return witness

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from plugin_kit import PluginServer, server_with
+from plugin_kit import server_with
 from server_kit import Server
 
+from homeserver.app import Homeserver
 from homeserver.storage.events import StoredEvent
 
 
@@ -35,9 +36,9 @@ class Reader:
         self.batches.append([str(stored.event.content.get("body", stored.event.type)) for stored in events])
 
 
-def plugin_server(server: Server) -> PluginServer:
+def plugin_server(server: Server) -> Homeserver:
     found = server.homeserver
-    assert isinstance(found, PluginServer)
+    assert isinstance(found, Homeserver)
     return found
 
 

@@ -253,3 +253,19 @@ async def test_a_token_from_before_a_restart_still_works(server: Server) -> None
     news = await bob.sync()
     assert list(news["rooms"]["join"]) == [room_id]
     assert bodies(events_of(news, room_id)) == ["while away"]
+
+
+async def test_what_happens_while_an_answer_is_made_is_told_at_once(server: Server) -> None:
+    alice, bob = await server.users("alice", "bob")
+    room_id = await alice.create_room(preset="public_chat")
+    await bob.join(room_id)
+    await bob.sync()
+    for number in range(10):
+        messages = {"messages": {bob.user_id: {bob.device_id: {}}}}
+        await alice.call("PUT", path_of("sendToDevice", "m.dummy", str(number)), messages)
+        assert "to_device" in await bob.sync()
+        # The next answer takes a while: the message that has arrived is deleted first.
+        sending = asyncio.create_task(alice.say(room_id, str(number)))
+        await asyncio.sleep(number / 2000)
+        assert bodies(events_of(await bob.sync(2000), room_id)) == [str(number)]
+        await sending

@@ -140,11 +140,12 @@ class Unread:
             notify = stored.notify > 0 or (mention is not None and mention.notify)
             highlight = stored.notify > 1 or (mention is not None and mention.highlight)
         else:
-            outcome = rules.evaluate(event, await self._context(user_id, room))
+            outcome = rules.evaluate(event, await self.context(user_id, room))
             notify, highlight = outcome.notify, outcome.highlight
         return UnreadEvent(stored.position, thread, notify, highlight) if notify else None
 
-    async def _context(self, user_id: str, room: Room) -> PushContext:
+    async def context(self, user_id: str, room: Room) -> PushContext:
+        """What push rules look at besides the event itself."""
         state = await self._events.get_state(room.state, [*_DECISIVE, (MEMBER, user_id)])
         member: Event | None = state.get((MEMBER, user_id))
         name = member.content.get("displayname") if member is not None else None

@@ -72,11 +72,12 @@ class Sync:
         deadline = self._clock.monotonic() + min(request.timeout_ms, LONGEST_WAIT_MS) / 1000
         since = request.since
         while True:
+            # Taken before the answer is made: what happens while it is being made is still to be told.
+            seen = SyncToken(self._hub.position, self._ephemeral.value)
             body, has_news = await self._answer(request, watched)
             remaining = deadline - self._clock.monotonic()
             if has_news or since is None or request.full_state or remaining <= 0:
                 return body
-            seen = SyncToken(self._hub.position, self._ephemeral.value)
             if not await self._hub.wait(watched, seen, remaining):
                 return body
             watched = await self._hub.watch(request.user_id)
