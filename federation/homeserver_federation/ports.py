@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
-from urllib.parse import quote
 
 from homeserver.protocol.events import Event
 
@@ -48,8 +47,3 @@ class SignatureChecks(Protocol):
 
     async def signature_failures(self, events: Sequence[Event]) -> dict[str, str]:
         """Those of the events that lack a required signature, by event ID with the reason."""
-
-
-def federation_path(version: str, *segments: str) -> str:
-    """A path below /_matrix/federation, each segment percent-encoded."""
-    return f"/_matrix/federation/{version}" + "".join("/" + quote(segment, safe="") for segment in segments)

@@ -65,7 +65,7 @@ class HistoricalEvent:
     redacted_by: StoredEvent | None = None
 
 
-_FIND_ROOM = select(rooms.c.nid, rooms.c.revision).where(rooms.c.room_id == bindparam("wanted_room"))
+_FIND_ROOM = select(rooms.c.nid, rooms.c.revision, rooms.c.version).where(rooms.c.room_id == bindparam("wanted_room"))
 _INSERT_ROOM = insert(rooms).returning(rooms.c.nid)
 _SET_ROOM = (
     update(rooms)
@@ -115,6 +115,8 @@ _WAITING_REDACTIONS = (
     .order_by(events.c.position)
 )
 _FORGET_MEMBERS = delete(memberships).where(memberships.c.room_nid == bindparam("room"))
+_FORGET_OUTLIERS = delete(events).where(events.c.room_nid == bindparam("room"), events.c.position.is_(None))
+_SET_VERSION = update(rooms).where(rooms.c.nid == bindparam("room")).values(version=bindparam("new_version"))
 _KNOWN = select(events.c.event_id).where(events.c.event_id.in_(bindparam("ids", expanding=True)))
 
 
@@ -260,11 +262,23 @@ def note_gap(tx: Transaction, room_id: str, some: Sequence[Event]) -> None:
 def _open_room(tx: Transaction, room_id: str, version: RoomVersion, now_ms: int) -> tuple[int, int]:
     row = tx.connection.execute(_FIND_ROOM, {"wanted_room": room_id}).first()
     if row is not None:
+        if row.version != version.identifier:
+            _change_version(tx, row.nid, row.revision, version)
         return row.nid, row.revision
     values = {"room_id": room_id, "version": version.identifier}
     room_nid = int(tx.connection.execute(_INSERT_ROOM, values).scalar_one())
     create_summary(tx.connection, room_nid, now_ms)
     return room_nid, 0
+
+
+def _change_version(tx: Transaction, room_nid: int, revision: int, version: RoomVersion) -> None:
+    """Forget what was believed of a room under another version: an invite or knock alone says whatever it likes."""
+    if revision != 0:
+        raise ValueError("the version of a room that this server has been in is known for certain")
+    tx.connection.execute(_FORGET_MEMBERS, {"room": room_nid})
+    reset_summary(tx.connection, room_nid)
+    tx.connection.execute(_FORGET_OUTLIERS, {"room": room_nid})
+    tx.connection.execute(_SET_VERSION, {"room": room_nid, "new_version": version.identifier})
 
 
 def _set_room(

@@ -11,8 +11,9 @@ import structlog
 
 from homeserver.protocol.events import Event
 from homeserver.services.rooms.room import Room
+from homeserver_federation.client import federation_path
 from homeserver_federation.errors import FederationError
-from homeserver_federation.ports import ServerClient, federation_path
+from homeserver_federation.ports import ServerClient
 from homeserver_federation.rooms.outliers import list_in
 
 MOST_MISSING = 20

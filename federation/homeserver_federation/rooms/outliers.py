@@ -17,12 +17,13 @@ from homeserver.protocol.room_versions import RoomVersion
 from homeserver.services.rooms.event_store import EventStore
 from homeserver.storage.database import Database
 from homeserver.storage.remote_rooms import store_outliers
+from homeserver_federation.client import federation_path
 from homeserver_federation.errors import FederationError
 from homeserver_federation.inbound.check_auth_events import judge, needed_by
 from homeserver_federation.inbound.check_format import PduDropped, parse_pdu, parse_pdus
 from homeserver_federation.inbound.check_hashes import with_altered_redacted
 from homeserver_federation.inbound.check_signatures import without_badly_signed
-from homeserver_federation.ports import ServerClient, SignatureChecks, federation_path
+from homeserver_federation.ports import ServerClient, SignatureChecks
 from homeserver_federation.rooms.graph_order import in_auth_order
 
 _TIMEOUT_MS = 30_000
@@ -43,10 +44,16 @@ class Outliers:
 
     async def check(self, version: RoomVersion, room_id: str, pdus: Sequence[object]) -> dict[str, Event]:
         """Those of the PDUs that may be used, by ID: new ones that pass steps 1 to 4, known ones unless rejected."""
+        return await self.check_parsed(await self.parse(version, room_id, pdus))
+
+    async def parse(self, version: RoomVersion, room_id: str, pdus: Sequence[object]) -> dict[str, Event]:
+        """Step 1 alone."""
         if len(pdus) >= _IN_A_THREAD_FROM:
-            parsed = await asyncio.to_thread(parse_pdus, pdus, version, room_id)
-        else:
-            parsed = parse_pdus(pdus, version, room_id)
+            return await asyncio.to_thread(parse_pdus, pdus, version, room_id)
+        return parse_pdus(pdus, version, room_id)
+
+    async def check_parsed(self, parsed: Mapping[str, Event]) -> dict[str, Event]:
+        """The same, for events that have passed step 1."""
         known = await self._events.get_many(parsed)
         new = {event_id: event for event_id, event in parsed.items() if event_id not in known}
         usable = {

@@ -13,9 +13,10 @@ from homeserver.protocol.receipt import Standing, judge_by_state_before
 from homeserver.protocol.room_versions import RoomVersion
 from homeserver.services.rooms.event_store import EventStore
 from homeserver.storage.room_state import StateMap
+from homeserver_federation.client import federation_path
 from homeserver_federation.errors import FederationError
 from homeserver_federation.inbound.check_format import PduDropped
-from homeserver_federation.ports import ServerClient, federation_path
+from homeserver_federation.ports import ServerClient
 from homeserver_federation.rooms.outliers import Outliers, list_in
 
 _TIMEOUT_MS = 60_000
