@@ -31,7 +31,7 @@ class InviteToRoom:
         self._client = client
 
     async def invite(self, event: Event) -> Event:
-        """The invite with the other server's signature on it. Raises MatrixError when that server refuses or is away."""
+        """The invite with the other server's signature on it. Raises MatrixError when that server refuses."""
         room = await self._rooms.get(event.room_id)
         shown = await shown_of(room, self._events, event.sender)
         server = server_name_of(event.key[1])

@@ -19,7 +19,7 @@ class Routes:
         self._events = events
 
     async def to(self, room_id: str, user_id: str) -> list[str]:
-        """Servers that may be in the room, likeliest first: of who invited the user, of the room's people, of its ID."""
+        """Servers that may be in the room: of who invited the user, of the people shown, of the room's ID."""
         servers: dict[str, None] = {}
         present = await self._database.read(find_membership, room_id, user_id)
         stored = await self._events.find(present.event_id) if present is not None else None

@@ -55,7 +55,7 @@ async def stripped(
         except PduDropped as dropped:
             if is_strict:
                 raise _wrong(str(dropped)) from None
-            if _is_stripped(entry):
+            if isinstance(entry, dict) and _is_stripped(entry):
                 shown.append(entry)
             continue
         events[event.event_id] = event
@@ -67,8 +67,8 @@ async def stripped(
     return shown + [to_stripped_state(event) for event in with_altered_redacted(signed).values() if event.is_state]
 
 
-def _is_stripped(entry: Any) -> bool:
-    if not isinstance(entry, dict) or "signatures" in entry or not isinstance(entry.get("content"), dict):
+def _is_stripped(entry: dict[str, Any]) -> bool:
+    if "signatures" in entry or not isinstance(entry.get("content"), dict):
         return False
     return all(isinstance(entry.get(key), str) for key in ("type", "sender", "state_key"))
 
