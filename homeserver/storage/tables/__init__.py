@@ -5,6 +5,7 @@ Row numbers end in `_nid` and never leave `homeserver.storage`.
 
 from homeserver.storage.tables import (
     accounts,
+    destinations,
     device_keys,
     events,
     key_backups,
@@ -14,6 +15,7 @@ from homeserver.storage.tables import (
     pushers,
     reports,
     rooms,
+    server_keys,
     sessions,
     to_device,
     user_data,
@@ -22,6 +24,7 @@ from homeserver.storage.tables.metadata import metadata
 
 __all__ = [
     "accounts",
+    "destinations",
     "device_keys",
     "events",
     "key_backups",
@@ -32,6 +35,7 @@ __all__ = [
     "pushers",
     "reports",
     "rooms",
+    "server_keys",
     "sessions",
     "to_device",
     "user_data",
