@@ -26,6 +26,7 @@ from homeserver_config.sections.retention import RetentionSettings
 from homeserver_config.sections.rooms import RoomSettings
 from homeserver_config.sections.server import ServerSettings
 from homeserver_config.sections.sessions import SessionSettings
+from homeserver_config.sections.user_directory import UserDirectorySettings
 from homeserver_config.sections.well_known import WellKnownSettings
 from homeserver_config.values import Section
 
@@ -48,6 +49,7 @@ class Settings(Section):
     media: MediaSettings = MediaSettings()
     presence: PresenceSettings = PresenceSettings()
     push: PushSettings = PushSettings()
+    user_directory: UserDirectorySettings = UserDirectorySettings()
     federation: FederationSettings = FederationSettings()
     outgoing: OutgoingSettings = OutgoingSettings()
     well_known: WellKnownSettings = WellKnownSettings()
