@@ -28,7 +28,10 @@ _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
 class ServerProcess:
-    """A homeserver on a free loopback port, with its data in a folder. `sections` replace those of the settings."""
+    """A homeserver on a free loopback port, with its data in a temporary folder.
+
+    `sections` replace whole sections of the configuration.
+    """
 
     def __init__(
         self,

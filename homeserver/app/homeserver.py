@@ -36,6 +36,7 @@ from homeserver.services.rooms.auto_join import AutoJoin
 from homeserver.services.rooms.membership import MembershipService
 from homeserver.services.rooms.retention import RoomRetention
 from homeserver.services.sync.user_news import StoredUserNews
+from homeserver.services.user_directory import UserDirectory
 from homeserver.storage.changes import Change
 from homeserver.storage.database import Database
 from homeserver.web.app import Lifespan, WebApp, WebSettings, build_asgi
@@ -134,6 +135,7 @@ class Homeserver:
         self.media = build_media(settings, self.database, self.clock, self.randomness, self.http, self.plugins.hooks)
         self.user_news = StoredUserNews(self.database, self.account_data, self.push_rules)
         self.sync = build_sync(settings, self.database, self.clock, self.rooms, self.user_news, self.encryption.news)
+        self.user_directory = UserDirectory(settings.user_directory, self.database, self.profiles, server_name)
         self.room_retention = RoomRetention(settings.retention, self.database, self.clock)
         self._http_figures = HttpFigures(self.metrics)
         parts = self.rooms

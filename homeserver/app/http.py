@@ -49,6 +49,7 @@ from homeserver.client_api.sync import SyncApi
 from homeserver.client_api.tags import TagsApi
 from homeserver.client_api.third_party_lookup import ThirdPartyLookupApi
 from homeserver.client_api.to_device import ToDeviceApi
+from homeserver.client_api.users import UsersApi
 from homeserver.client_api.versions import FEATURES, VersionsApi
 from homeserver.client_api.voip import VoipApi
 from homeserver.client_api.wellknown import WellknownApi, client_well_known
@@ -121,6 +122,7 @@ def client_routes(server: Homeserver) -> list[Route]:
                 RoomSummaryApi(rooms.summaries, rooms.read),
                 ReportContentApi(rooms.reports),
                 ThirdPartyLookupApi(),
+                UsersApi(server.user_directory),
                 NotificationsApi(rooms.notifications, rooms.client_events),
                 DirectoryApi(rooms.directory, rooms.read, needs_login=settings.rooms.public_directory_needs_login),
                 ReceiptsApi(sync.receipts, sync.fully_read, sync.typing),

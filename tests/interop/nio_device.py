@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,31 +50,33 @@ class Device:
         return str(self.client.device_id)
 
     def start(self) -> None:
-        """Begin to sync for ever, which uploads keys, queries devices and answers to-device messages by itself."""
-        self._syncing = asyncio.create_task(self.client.sync_forever(timeout=10_000, full_state=False))
+        """Begin to sync. The library uploads keys, asks for devices and claims keys meanwhile."""
+        self._syncing = asyncio.create_task(self.client.sync_forever(timeout=10_000, full_state=True))
 
     async def stop(self) -> None:
         """End the syncing and close the connections; the store stays in its folder."""
         if self._syncing is not None:
             self._syncing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._syncing
-            self._syncing = None
+            await asyncio.wait([self._syncing])
         await self.client.close()
 
     async def until(self, found: Callable[[], T | None]) -> T:
         """What `found` returns as soon as it is true; it is asked again whenever something has arrived."""
-        try:
-            async with asyncio.timeout(PATIENCE_S), self._news:
+        result = await self._happens(found, PATIENCE_S)
+        if not result:
+            lines = "\n".join(f"  {event!r:.300}" for event in self.seen[-30:])
+            raise AssertionError(f"{self.user_id} {self.device_id} waited in vain; last seen:\n{lines}")
+        return result
+
+    async def _happens(self, found: Callable[[], T | None], within_s: float) -> T | None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s), self._news:
                 while not (result := found()):
                     if self._syncing is not None and self._syncing.done():
                         self._syncing.result()
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._news.wait(), 0.5)
+                    await self._news.wait()
                 return result
-        except TimeoutError:
-            lines = "\n".join(f"  {event!r:.300}" for event in self.seen[-30:])
-            raise AssertionError(f"{self.user_id} {self.device_id} waited in vain; last seen:\n{lines}") from None
+        return found()
 
     async def event(self, kind: type[T], matches: Callable[[T], bool] = lambda event: True) -> T:
         """The first event of this kind that matches, waited for if need be."""
@@ -97,9 +99,17 @@ class Device:
         """Wait until this device has the room with these members and the keys of their devices."""
         wanted = {member.user_id for member in members}
         await self.until(lambda: room_id in self.client.rooms and wanted <= set(self.client.rooms[room_id].users))
-        devices = {(member.user_id, member.device_id) for member in members if member is not self}
-        if self.client.rooms[room_id].encrypted:
-            await self.until(lambda: devices <= {(device.user_id, device.id) for device in self.client.device_store})
+        while self.client.rooms[room_id].encrypted and (unknown := self._unknown(members)):
+            # The library forgets that a user's devices have changed when it hears of it while it is asking for them.
+            if not await self._happens(lambda: not self._unknown(members), within_s=1):
+                self.client.users_for_key_query.update(unknown)
+                good(await self.client.keys_query())
+
+    def _unknown(self, members: Iterable[Device]) -> set[str]:
+        """Who of these users has one of these devices that this device does not know of."""
+        known = {(device.user_id, device.id) for device in self.client.device_store}
+        known.add((self.user_id, self.device_id))
+        return {member.user_id for member in members if (member.user_id, member.device_id) not in known}
 
     async def _on_room_event(self, room: Any, event: Any) -> None:
         await self._on_event(event)

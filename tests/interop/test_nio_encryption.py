@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from interop.nio_device import Device, Devices, good
-from nio import EnableEncryptionBuilder, InviteMemberEvent
-from nio.events import MegolmEvent, ReactionEvent, RedactionEvent
-
-DATABASES = ["sqlite", "postgres"]
+from interop.nio_device import PASSWORD, Device, Devices, good
+from nio import DeleteDevicesAuthResponse, EnableEncryptionBuilder, InviteMemberEvent
+from nio.crypto import Sas
+from nio.events import MegolmEvent, ReactionEvent, RedactionEvent, RoomMessageText
+from nio.events.to_device import KeyVerificationAccept, KeyVerificationKey, KeyVerificationMac, KeyVerificationStart
+from server_process import ServerProcess
 
 
 async def encrypted_room(owner: Device, *guests: Device) -> str:
@@ -31,7 +32,7 @@ async def everybody(devices: Devices) -> tuple[Device, Device, Device, Device]:
     return alice, alice_phone, bob, bob_phone
 
 
-@pytest.fixture(params=DATABASES)
+@pytest.fixture(params=["sqlite", "postgres"])
 def database_url(request: pytest.FixtureRequest) -> str | None:
     return request.getfixturevalue("fresh_postgres_url") if request.param == "postgres" else None
 
@@ -70,3 +71,81 @@ async def test_a_conversation_on_all_devices(devices: Devices) -> None:
     await alice.say(room_id, "welcome, tablet")
     assert (await tablet.text("welcome, tablet")).decrypted
     assert any(isinstance(event, MegolmEvent) for event in tablet.seen)  # what was said before it came
+
+
+async def test_emoji_are_compared_by_messages_to_devices(devices: Devices) -> None:
+    alice, bob = await asyncio.gather(devices.register("alice"), devices.register("bob"))
+    room_id = await encrypted_room(alice, bob)
+    await asyncio.gather(*(device.knows_room(room_id, alice, bob) for device in (alice, bob)))
+    bobs = alice.client.device_store[bob.user_id][bob.device_id]
+    alices = bob.client.device_store[alice.user_id][alice.device_id]
+
+    good(await alice.client.start_key_verification(bobs))
+    started = await bob.event(KeyVerificationStart)
+    verification = started.transaction_id
+    good(await bob.client.accept_key_verification(verification))
+    await alice.event(KeyVerificationAccept)
+    await asyncio.gather(*(device.event(KeyVerificationKey) for device in (alice, bob)))
+    shown: list[Sas] = [device.client.key_verifications[verification] for device in (alice, bob)]
+    await bob.until(lambda: all(sas.established_sas for sas in shown))
+    assert shown[0].get_emoji() == shown[1].get_emoji()
+    assert len(shown[0].get_emoji()) == 7
+    for device in (alice, bob):
+        good(await device.client.confirm_short_auth_string(verification))
+    await asyncio.gather(*(device.event(KeyVerificationMac) for device in (alice, bob)))
+    await alice.until(lambda: bobs.verified)
+    await bob.until(lambda: alices.verified)
+
+    # With all devices verified, the library sends without being told to trust anybody.
+    good(await alice.client.room_send(room_id, "m.room.message", {"msgtype": "m.text", "body": "safe"}))
+    assert (await bob.text("safe")).verified
+
+
+async def test_a_client_goes_on_where_it_stopped(devices: Devices, server: ServerProcess) -> None:
+    alice, bob = await asyncio.gather(devices.register("alice"), devices.register("bob"))
+    room_id = await encrypted_room(alice, bob)
+    await asyncio.gather(*(device.knows_room(room_id, alice, bob) for device in (alice, bob)))
+    await alice.say(room_id, "before")
+    await bob.text("before")
+    await bob.stop()
+    await alice.say(room_id, "meanwhile")
+    bob = await devices.restart(bob)
+    assert (await bob.text("meanwhile")).decrypted
+    assert not [event for event in bob.seen if isinstance(event, RoomMessageText) and event.body == "before"]
+
+    # The server too may stop, however it likes, and everybody goes on.
+    await asyncio.gather(alice.stop(), bob.stop())
+    server.kill()
+    await server.start()
+    alice, bob = await asyncio.gather(devices.restart(alice), devices.restart(bob))
+    await alice.client.synced.wait()
+    await alice.knows_room(room_id, alice, bob)
+    await alice.say(room_id, "after")
+    assert (await bob.text("after")).decrypted
+
+
+async def test_devices_are_renamed_and_deleted(devices: Devices) -> None:
+    alice, alice_phone, bob, bob_phone = people = await everybody(devices)
+    room_id = await encrypted_room(alice, bob)
+    await asyncio.gather(*(device.knows_room(room_id, *people) for device in people))
+    good(await alice.client.update_device(alice_phone.device_id, {"display_name": "pocket"}))
+    named = {device.id: device.display_name for device in good(await alice.client.devices()).devices}
+    assert named == {alice.device_id: "alice's first", alice_phone.device_id: "pocket"}
+
+    first = await alice.client.delete_devices([alice_phone.device_id])
+    assert isinstance(first, DeleteDevicesAuthResponse)
+    auth = {"type": "m.login.password", "session": first.session, "password": PASSWORD}
+    auth["identifier"] = {"type": "m.id.user", "user": alice.user_id}
+    good(await alice.client.delete_devices([alice_phone.device_id], auth))
+    await bob.until(lambda: alice_phone.device_id not in _active(bob, alice.user_id))
+    refused = await alice_phone.client.whoami()
+    assert (refused.status_code, getattr(refused, "soft_logout", False)) == ("M_UNKNOWN_TOKEN", False)
+
+    good(await bob_phone.client.logout())
+    await alice.until(lambda: bob_phone.device_id not in _active(alice, bob.user_id))
+    await bob.say(room_id, "only the two of us")
+    assert (await alice.text("only the two of us")).decrypted
+
+
+def _active(device: Device, user_id: str) -> set[str]:
+    return {known.id for known in device.client.device_store.active_user_devices(user_id)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from server_kit import SERVER, Server, User
+from server_kit import SERVER, Server, User, bodies
 
 from homeserver.storage.reports import load_reports
 from homeserver.testing import path_of
@@ -72,6 +72,26 @@ async def test_rooms_two_users_share(server: Server) -> None:
     assert (refused.status, refused.json["errcode"]) == (400, "M_INVALID_PARAM")
 
 
+async def test_people_are_found_by_those_who_may_see_them(server: Server) -> None:
+    alice, bob, carol = await server.users("alice", "bob", "carol")
+    await bob.call("PUT", path_of("profile", bob.user_id, "displayname"), {"displayname": "Zoë 100%"})
+
+    async def search(term: str) -> list[Any]:
+        found = await alice.call("POST", "/user_directory/search", {"search_term": term})
+        return [user["user_id"] for user in found["results"]]
+
+    assert await search("bob") == []
+    room_id = await alice.create_room(invite=[bob.user_id])
+    await bob.join(room_id)
+    assert await search("BOB") == await search("zoË") == await search("0%") == [bob.user_id]
+    assert await search("%") == [bob.user_id]
+    assert await search("a_b") == await search("alice") == []
+    await carol.create_room(preset="public_chat")
+    assert await search("carol") == [carol.user_id]
+    many = await alice.call("POST", "/user_directory/search", {"search_term": SERVER, "limit": 1})
+    assert (len(many["results"]), many["limited"]) == (1, True)
+
+
 async def test_reports_are_kept_for_the_administrators(server: Server) -> None:
     alice, bob = await server.users("alice", "bob")
     room_id = await alice.create_room(preset="public_chat")
@@ -107,5 +127,5 @@ async def test_the_history_of_notifications(server: Server) -> None:
     highlights = await bob.call("GET", "/notifications", only="highlight")
     assert [one["event"]["content"]["body"] for one in highlights["notifications"]] == ["two"]
     await bob.call("PUT", path_of("pushrules", "global", "room", room_id), {"actions": []})
-    told = [one["event"]["content"]["body"] for one in (await bob.call("GET", "/notifications"))["notifications"]]
-    assert told == ["two"]
+    events = [one["event"] for one in (await bob.call("GET", "/notifications"))["notifications"]]
+    assert bodies(events) == ["two"]

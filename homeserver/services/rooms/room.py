@@ -125,8 +125,15 @@ class Room:
         """The newest `limit` events with `after` < position <= `up_to`, oldest first; None when memory has not all."""
         if after < self.tail_after:
             return None
-        found = [stored for stored in self.tail if stored.position is not None and after < stored.position <= up_to]
-        return found[-limit:]
+        found: list[StoredEvent] = []
+        for stored in reversed(self.tail):
+            position = stored.position or 0
+            if position <= after or len(found) == limit:
+                break
+            if position <= up_to:
+                found.append(stored)
+        found.reverse()
+        return found
 
     @property
     def joined_count(self) -> int:
