@@ -150,7 +150,7 @@ def build_rooms_of_federation(core: CoreParts, other: OtherHalf, remote: Federat
     transactions = ReceiveTransaction(receive, edus)
     routes = Routes(database, rooms, events, joined)
     handshake = Handshake(client, clock, core.randomness, core.server_name, core.signing_key)
-    invite = InviteToRoom(rooms, events, client)
+    invite = InviteToRoom(rooms, events, client, receive, core.server_name)
     remote.attach(
         JoinRoom(
             database,

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from homeserver.protocol.errors import MatrixError
+from homeserver.protocol.errors import MatrixError, forbidden
 from homeserver.protocol.events import Event
 from homeserver.protocol.identifiers import server_name_of
+from homeserver.protocol.receipt import Standing
 from homeserver.protocol.room_versions import EventIdFormat
 from homeserver.services.rooms.event_store import EventStore
 from homeserver.services.rooms.room import Rooms
 from homeserver_federation.client import federation_path
 from homeserver_federation.errors import FederationError, RemoteServerError
 from homeserver_federation.inbound.check_format import PduDropped, parse_pdu
+from homeserver_federation.inbound.receive_pdu import ReceivePdu
 from homeserver_federation.ports import ServerClient
 from homeserver_federation.rooms.stripped_state import shown_of
 
@@ -23,15 +25,23 @@ _TIMEOUT_MS = 60_000
 
 
 class InviteToRoom:
-    """Has invites signed by the servers of those invited."""
+    """Has invites signed by the servers of those invited, and gives them their place.
 
-    def __init__(self, rooms: Rooms, events: EventStore, client: ServerClient) -> None:
+    The room may have moved on while the other server made up its mind: the invite is then placed where it was made,
+    as an event that came from elsewhere would be.
+    """
+
+    def __init__(
+        self, rooms: Rooms, events: EventStore, client: ServerClient, receive: ReceivePdu, server_name: str
+    ) -> None:
         self._rooms = rooms
         self._events = events
         self._client = client
+        self._receive = receive
+        self._server_name = server_name
 
     async def invite(self, event: Event) -> Event:
-        """The invite with the other server's signature on it. Raises MatrixError when that server refuses."""
+        """The invite, signed by the other server and in the room. Raises MatrixError when that server refuses."""
         room = await self._rooms.get(event.room_id)
         shown = await shown_of(room, self._events, event.sender)
         server = server_name_of(event.key[1])
@@ -47,7 +57,12 @@ class InviteToRoom:
         if signed.event_id != event.event_id or not isinstance(signatures, dict):
             raise _nonsense(server, "It returned another event, or did not sign it.")
         merged = {**event.pdu["signatures"], server: signatures}
-        return Event({**event.pdu, "signatures": merged}, event.room_version, event.event_id)
+        invite = Event({**event.pdu, "signatures": merged}, event.room_version, event.event_id)
+        received = await self._receive.receive_event(self._server_name, invite)
+        if received.stored is None or received.stored.standing is not Standing.ACCEPTED:
+            reason = received.dropped if received.stored is None else received.stored.reason
+            raise forbidden(reason or "The invite is not allowed any more.")
+        return invite
 
     async def _ask(self, server: str, event: Event, shown: list[dict[str, Any]]) -> object:
         segments = ("invite", event.room_id, event.event_id)

@@ -242,7 +242,10 @@ class AppendEvent:
         return chain.room_id
 
     async def append_built(self, room_id: str, event: Event) -> StoredEvent:
-        """Write an event that `build` made and another server has signed too."""
+        """Write an event that `build` made and another server has signed too, unless federation has written it."""
+        known = await self._events.find(event.event_id)
+        if known is not None and known.position is not None:
+            return known
         for _ in range(_MOST_TRIES):
             room = await self._rooms.get(room_id)
             async with room.lock:
