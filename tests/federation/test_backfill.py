@@ -32,7 +32,7 @@ async def test_the_whole_history_is_fetched_page_by_page(network: Network, versi
     assert texts[::-1] == [str(number) for number in range(60)]
     assert "m.room.create" in types
     # The state at old events is known: a page of context shows it.
-    old = [event for event in (await bob.messages(room_id, dir="f", limit="40"))["chunk"]]
+    old = list((await bob.messages(room_id, dir="f", limit="40"))["chunk"])
     target = next(event["event_id"] for event in old if event["content"].get("body") == "15")
     context = await bob.call("GET", path_of("rooms", room_id, "context", target), limit="0")
     topics = [event["content"]["topic"] for event in context["state"] if event["type"] == "m.room.topic"]

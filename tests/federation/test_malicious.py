@@ -84,7 +84,7 @@ async def test_a_forged_sender(scene: Scene) -> None:
     eve = scene.eve
     forged = eve.make("m.room.name", {"name": "by alice, as if"}, "", sender=scene.alice.user_id)
     await scene.dropped(forged)
-    if eve.version.identifier not in {"1"}:
+    if eve.version.identifier != "1":
         return
     # The server of the event ID has to sign too.
     await scene.dropped({**eve.make("m.room.message", {"body": "x"}).pdu, "event_id": "$mine:alpha.test"})

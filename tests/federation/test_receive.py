@@ -240,7 +240,7 @@ async def test_messages_to_devices(network: Network) -> None:
 
 
 async def test_a_message_from_elsewhere_notifies(network: Network) -> None:
-    alpha, alice, eve = await hosted(network)
+    _alpha, alice, eve = await hosted(network)
     await alice.sync()
     mention = {"msgtype": "m.text", "body": "alice!", "m.mentions": {"user_ids": [alice.user_id]}}
     await eve.send(eve.make("m.room.message", mention))

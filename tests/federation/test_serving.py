@@ -99,7 +99,7 @@ async def test_what_a_server_may_not_see_is_redacted(network: Network) -> None:
 
 
 async def test_a_join_with_few_members(network: Network) -> None:
-    alpha, alice, eve = await hosted(network, name="Named")
+    alpha, _alice, eve = await hosted(network, name="Named")
     fake = await network.add_fake("light.test")
     user_id = "@luz:light.test"
     _, template = await fake.ask(alpha, "GET", _V1 + path_of("make_join", eve.room_id, user_id) + "?ver=12")
