@@ -305,7 +305,6 @@ class FederationClient:
                 return ServerUnreachable(destination, f"it answered {response.status}")
             errcode = "M_UNRECOGNIZED" if response.status in (404, 405) else "M_UNKNOWN"
             body = {"errcode": errcode, "error": f"answered {response.status}"}
-        await self.back_off.succeeded(destination)
         sentence = body.get("error")
         return RemoteServerError(
             destination,

@@ -47,6 +47,15 @@ class Presence:
         self._known: OrderedDict[str, _Presence] = OrderedDict()
         self._tell: Callable[[Iterable[str], int], None] = _tell_nobody
         self._untold: set[str] = set()
+        self._listeners: list[Callable[[str], None]] = []
+
+    def on_change(self, listener: Callable[[str], None]) -> None:
+        """Have `listener(user_id)` called whenever somebody's presence changes."""
+        self._listeners.append(listener)
+
+    def content_of(self, user_id: str) -> dict[str, Any]:
+        """What a m.presence event says of a user now."""
+        return self._content(self._known.get(user_id) or _Presence())
 
     def start(self, tasks: BackgroundTasks, tell: Callable[[Iterable[str], int], None]) -> None:
         """Begin to notice who goes away. `tell(user_ids, counter)` wakes users whose contacts changed."""
@@ -143,6 +152,8 @@ class Presence:
         known.changed_at = self._counter.next()
         self._known.move_to_end(user_id)
         self._untold.add(user_id)
+        for listener in self._listeners:
+            listener(user_id)
 
     def _content(self, known: _Presence) -> dict[str, Any]:
         now_ms = self._clock.now_ms()

@@ -23,7 +23,6 @@ destinations = Table(
     metadata,
     Column("server_name", Text, primary_key=True),
     Column("events_position", BigInteger, nullable=False),  # events up to here have arrived
-    Column("edus_position", BigInteger, nullable=False),  # and receipts up to here
     # The transaction under way, to be repeated as it is until it has arrived.
     Column("transaction_id", Text),
     Column("transaction_events_position", BigInteger),
