@@ -53,11 +53,18 @@ class Device:
         """Begin to sync. The library uploads keys, asks for devices and claims keys meanwhile."""
         self._syncing = asyncio.create_task(self.client.sync_forever(timeout=10_000, full_state=True))
 
+    async def pause(self) -> None:
+        """End the syncing."""
+        if self._syncing is None:
+            return
+        self._syncing.cancel()
+        await asyncio.wait([self._syncing])
+        self._syncing = None
+        await asyncio.sleep(0.01)  # the library cancels its requests without waiting for their end
+
     async def stop(self) -> None:
         """End the syncing and close the connections; the store stays in its folder."""
-        if self._syncing is not None:
-            self._syncing.cancel()
-            await asyncio.wait([self._syncing])
+        await self.pause()
         await self.client.close()
 
     async def until(self, found: Callable[[], T | None]) -> T:
