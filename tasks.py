@@ -17,7 +17,10 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 SCRIPTS = VENV / ("Scripts" if os.name == "nt" else "bin")
 OLDEST_PYTHON = (3, 11)
-GENERATORS = ("homeserver_config.example",)  # modules with `main(["--check"])`, run by `generate` and `check`
+GENERATORS = (
+    "homeserver_config.example",
+    "homeserver.plugin_api.hook_docs",
+)  # modules with `main(["--check"])`, run by `generate` and `check`
 
 NO_INSTALLER = """\
 This Python can make virtual environments but not install packages into them: neither ensurepip, pip nor uv is here.

@@ -38,13 +38,16 @@ def run(config: str | None) -> None:
     """Run the server until it is told to stop (Ctrl-C, SIGTERM)."""
     settings = _settings(config)
     from homeserver.app.serve import serve
+    from homeserver.app.signing_key import BadSigningKey
+    from homeserver.plugin_api.implementations import PluginError
     from homeserver.runtime.log_setup import set_up_logging
+    from homeserver.storage.schema import SchemaTooNew
 
     set_up_logging(settings.logging)
     _say_what_is_used(settings, config)
     try:
         asyncio.run(serve(settings))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ConfigError, BadSigningKey, PluginError, SchemaTooNew) as error:
         _fail(f"The server could not start: {error}")
 
 
@@ -53,6 +56,12 @@ def run(config: str | None) -> None:
 def check_config(config: str | None) -> None:
     """Check a settings file: every mistake, with its line."""
     settings = _settings(config)
+    from homeserver.plugin_api.loader import find_plugins
+
+    try:
+        find_plugins(settings.plugins)
+    except ConfigError as error:
+        _fail(str(error))
     click.echo(f"The settings are fine. This server is {settings.server.server_name}.")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from homeserver.app import Homeserver
+from homeserver.runtime.clock import Clock
 from homeserver.services.accounts.sessions import ClientDetails
 from homeserver.storage.database import Database
 from homeserver.storage.sqlite import SqliteDatabase
@@ -121,12 +122,15 @@ def settings_for(folder: Path, **sections: Any) -> Settings:
 
 
 @asynccontextmanager
-async def running_server(folder: Path, database: Database | None = None, **sections: Any) -> AsyncIterator[Server]:
+async def running_server(
+    folder: Path, database: Database | None = None, *, clock: Clock | None = None, **sections: Any
+) -> AsyncIterator[Server]:
     """A server over `database`, by default an SQLite file in `folder`."""
     settings = settings_for(folder, **sections)
-    server = Homeserver(settings, database=database or SqliteDatabase(folder / "test.db", synchronous="OFF"))
-    await server.start()
+    database = database or SqliteDatabase(folder / "test.db", synchronous="OFF")
+    server = Homeserver(settings, database=database, clock=clock)
     try:
+        await server.start()
         yield Server(server)
     finally:
         await server.stop()

@@ -76,6 +76,13 @@ def plugin_settings(model: type[Model], raw: RawSettings) -> Model:
     return settings
 
 
+def plugin_mistake(raw: RawSettings, key: str, sentence: str) -> Mistake:
+    """A mistake in a plugin's entry of the list `plugins`, at its key `name` or `settings`."""
+    origin = raw.origin
+    place = (*raw.path[:-1], key)
+    return origin.document.mistake(place, sentence) if isinstance(origin, _Origin) else Mistake("", 0, key, sentence)
+
+
 def _load(source: str | Path | None) -> tuple[str, str, Path]:
     if source is None:
         return "", "homeserver.yaml", Path()

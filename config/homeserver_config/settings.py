@@ -8,7 +8,6 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from homeserver_config.sections.admin_contact import AdminContactSettings
-from homeserver_config.sections.appservices import AppserviceSettings
 from homeserver_config.sections.caches import CacheSettings
 from homeserver_config.sections.database import DatabaseSettings
 from homeserver_config.sections.federation import FederationSettings
@@ -16,14 +15,12 @@ from homeserver_config.sections.guests import GuestSettings
 from homeserver_config.sections.listeners import ListenerSettings
 from homeserver_config.sections.logging import LoggingSettings
 from homeserver_config.sections.media import MediaSettings
-from homeserver_config.sections.metrics import MetricsSettings
 from homeserver_config.sections.outgoing import OutgoingSettings
 from homeserver_config.sections.passwords import PasswordSettings
 from homeserver_config.sections.plugins import PluginEntry
 from homeserver_config.sections.presence import PresenceSettings
 from homeserver_config.sections.push import PushSettings
 from homeserver_config.sections.rate_limits import RateLimitSettings
-from homeserver_config.sections.redis import RedisSettings
 from homeserver_config.sections.registration import RegistrationSettings
 from homeserver_config.sections.retention import RetentionSettings
 from homeserver_config.sections.rooms import RoomSettings
@@ -33,6 +30,9 @@ from homeserver_config.sections.user_directory import UserDirectorySettings
 from homeserver_config.sections.well_known import WellKnownSettings
 from homeserver_config.values import Section
 
+# What runs when the settings list no plugins; a list of one's own takes their place.
+DEFAULT_PLUGINS = ("password_login", "registration_tokens", "media_disk", "media_thumbnails", "push_gateway")
+
 
 class Settings(Section):
     """The whole of homeserver.yaml."""
@@ -40,7 +40,6 @@ class Settings(Section):
     server: ServerSettings = ServerSettings()
     listeners: list[ListenerSettings] = Field(default=[ListenerSettings()], min_length=1)
     database: DatabaseSettings = DatabaseSettings()
-    redis: RedisSettings = RedisSettings()
     registration: RegistrationSettings = RegistrationSettings()
     guests: GuestSettings = GuestSettings()
     sessions: SessionSettings = SessionSettings()
@@ -55,12 +54,10 @@ class Settings(Section):
     outgoing: OutgoingSettings = OutgoingSettings()
     well_known: WellKnownSettings = WellKnownSettings()
     admin_contact: AdminContactSettings = AdminContactSettings()
-    appservices: AppserviceSettings = AppserviceSettings()
     retention: RetentionSettings = RetentionSettings()
     caches: CacheSettings = CacheSettings()
     logging: LoggingSettings = LoggingSettings()
-    metrics: MetricsSettings = MetricsSettings()
-    plugins: list[PluginEntry] = Field(default=[])
+    plugins: list[PluginEntry] = Field(default=[PluginEntry(name=name) for name in DEFAULT_PLUGINS])
 
     @model_validator(mode="after")
     def _names_of_plugins_differ(self) -> Self:

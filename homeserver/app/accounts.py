@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from homeserver.app.plugins import PluginParts
 from homeserver.runtime.background import BackgroundTasks
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.randomness import Randomness
@@ -71,8 +72,7 @@ def build_accounts(
     departure: RoomDeparture,
     device_rows: Sequence[DeviceRows],
     observers: Sequence[AccountObserver],
-    more_methods: Sequence[LoginMethod] = (),
-    more_stages: Sequence[AuthStage] = (),
+    plugins: PluginParts,
 ) -> AccountParts:
     """Everything about accounts."""
     server_name = settings.server.server_name
@@ -98,20 +98,28 @@ def build_accounts(
         settings.sessions.login_token_lifetime,
         sessions_may_issue=settings.sessions.login_tokens,
     )
-    methods: list[LoginMethod] = [login_tokens, *more_methods]
+    methods: list[LoginMethod] = [login_tokens]
     if settings.sessions.password_login:
         methods.insert(0, PasswordLogin(server_name, check, limits))
-    sessions = Sessions(settings.sessions, database, clock, randomness, tokens, cross_signing, methods, device_rows)
+    sessions = Sessions(
+        settings.sessions,
+        database,
+        clock,
+        randomness,
+        tokens,
+        cross_signing,
+        plugins.login_methods(methods),
+        device_rows,
+    )
     stages: list[AuthStage] = [
         DummyStage(),
         PasswordStage(server_name, database, check),
         RegistrationTokenStage(clock),
-        *more_stages,
     ]
     if settings.registration.terms_url is not None:
         stages.append(TermsStage(settings.registration.terms_url))
     interactive_auth = UserInteractiveAuth(
-        database, clock, randomness, stages, settings.sessions.interactive_auth_lifetime
+        database, clock, randomness, plugins.auth_stages(stages), settings.sessions.interactive_auth_lifetime
     )
     registration = Registration(
         server_name,
@@ -126,6 +134,8 @@ def build_accounts(
         interactive_auth,
         appservices,
         limits,
+        plugins.registration_stages,
+        plugins.registration_gate,
     )
     return AccountParts(
         accounts=accounts,

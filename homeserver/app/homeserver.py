@@ -5,32 +5,38 @@ Everything in here is a constructor call; what the parts do is in the parts.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import structlog
 
 from homeserver.app.accounts import build_accounts
 from homeserver.app.encryption import build_encryption
+from homeserver.app.figures import register_figures
 from homeserver.app.http import admin_routes, client_routes, metrics_routes
+from homeserver.app.media import build_media
+from homeserver.app.plugins import PluginParts
 from homeserver.app.rooms import build_rooms, build_sync
 from homeserver.app.signing_key import load_or_create_signing_key
 from homeserver.app.storage import build_database
 from homeserver.runtime.background import BackgroundTasks
 from homeserver.runtime.clock import Clock, SystemClock
+from homeserver.runtime.http_client import HttpClient
 from homeserver.runtime.metrics import Metrics
 from homeserver.runtime.randomness import Randomness, SystemRandomness
 from homeserver.services.account_data import AccountData
 from homeserver.services.accounts.ports import NoAppservices
 from homeserver.services.accounts.tokens import Tokens
+from homeserver.services.followers import Followers
 from homeserver.services.profiles import NoRemoteProfiles, Profile, Profiles
 from homeserver.services.push_rules import PushRules
 from homeserver.services.rate_limiter import RateLimits
 from homeserver.services.remote_servers import NoRemoteServers
 from homeserver.services.rooms.auto_join import AutoJoin
-from homeserver.services.rooms.gates import OpenGates
 from homeserver.services.rooms.membership import MembershipService
 from homeserver.services.rooms.retention import RoomRetention
 from homeserver.services.sync.user_news import StoredUserNews
+from homeserver.services.user_directory import UserDirectory
 from homeserver.storage.changes import Change
 from homeserver.storage.database import Database
 from homeserver.web.app import Lifespan, WebApp, WebSettings, build_asgi
@@ -41,6 +47,7 @@ from homeserver_config.settings import Settings
 
 _RETENTION_EVERY_S = 3_600.0
 _LAST_SEEN_EVERY_S = 60.0
+_PROFILE_PATIENCE_S = 1.0
 _log = structlog.get_logger("homeserver.app")
 
 
@@ -71,6 +78,11 @@ class Homeserver:
         self.push_rules = PushRules(self.database)
         self.account_data = AccountData(self.database, self.push_rules)
         self.profiles = Profiles(server_name, self.database, [followers], NoRemoteProfiles())
+        self.http = HttpClient(settings.outgoing)
+        self.followers = Followers(self.database, self.background)
+        self.plugins = PluginParts(
+            settings, self.database, self.clock, self.randomness, self.http, self.metrics, self.background
+        )
         self.rooms = build_rooms(
             settings,
             self.database,
@@ -81,7 +93,7 @@ class Homeserver:
             self.push_rules,
             self.account_data,
             remote,
-            OpenGates(),
+            self.plugins.gates,
         )
         followers.membership = self.rooms.membership
         self.encryption = build_encryption(settings, self.database, self.clock, self.randomness)
@@ -98,8 +110,9 @@ class Homeserver:
             appservices,
             self.encryption.cross_signing,
             self.rooms.membership,
-            [self.encryption.rows],
+            [self.plugins.device_rows, self.encryption.rows],
             [
+                *self.plugins.account_observers,
                 self.encryption.retention,
                 AutoJoin(
                     settings.registration.auto_join_rooms,
@@ -108,17 +121,38 @@ class Homeserver:
                     self.background,
                 ),
             ],
+            self.plugins,
         )
+        self.plugins.attach(
+            self.rooms,
+            self.accounts,
+            self.profiles,
+            self.push_rules,
+            self.account_data,
+            self.limits,
+            self.followers,
+        )
+        self.media = build_media(settings, self.database, self.clock, self.randomness, self.http, self.plugins.hooks)
         self.user_news = StoredUserNews(self.database, self.account_data, self.push_rules)
         self.sync = build_sync(settings, self.database, self.clock, self.rooms, self.user_news, self.encryption.news)
+        self.user_directory = UserDirectory(settings.user_directory, self.database, self.profiles, server_name)
         self.room_retention = RoomRetention(settings.retention, self.database, self.clock)
         self._http_figures = HttpFigures(self.metrics)
+        parts = self.rooms
+        register_figures(
+            self.metrics,
+            parts.hub,
+            [parts.rooms.cache, parts.events.cache, parts.groups.cache, parts.unread.cache],
+        )
 
     async def start(self) -> None:
         """Open the database and begin background work."""
         self.database.on_commit(self._follow)
         await self.database.open()
         await self.rooms.hub.start(self.background)
+        await self.plugins.start()
+        if self.media is not None:
+            self.media.start(self.background)
         self.sync.typing.start(self.background)
         self.sync.presence.start(self.background, self.rooms.hub.ephemeral_changed)
         self.background.run_every("retention", _RETENTION_EVERY_S, self.accounts.retention.run)
@@ -129,9 +163,13 @@ class Homeserver:
 
     async def stop(self) -> None:
         """End background work and close what was opened, last opened first."""
+        if self.media is not None:
+            await self.media.stop()
+        await self.plugins.stop()
         await self.background.stop()
         await self.tokens.flush_last_seen()
         self.accounts.passwords.close()
+        await self.http.close()
         await self.database.close()
 
     def asgi(self, listener: ListenerSettings, lifespan: Lifespan | None = None) -> WebApp:
@@ -165,6 +203,7 @@ class Homeserver:
         parts.unread.follow(changes)
         self.encryption.news.follow(changes)
         parts.hub.follow(changes, position)
+        self.plugins.follow(changes, position)
 
 
 class _ProfileFollowers:
@@ -176,4 +215,6 @@ class _ProfileFollowers:
 
     async def profile_changed(self, user_id: str, profile: Profile) -> None:
         if self.membership is not None:
-            self._background.start("profile-change", self.membership.profile_changed(user_id, profile))
+            task = self._background.start("profile-change", self.membership.profile_changed(user_id, profile))
+            # Few rooms are done at once, and the caller sees them done; many go on in the background.
+            await asyncio.wait({task}, timeout=_PROFILE_PATIENCE_S)

@@ -13,7 +13,9 @@ from homeserver.client_api.admin import AdminApi
 from homeserver.client_api.admin_register import AdminRegisterApi
 from homeserver.client_api.administrative_contact import AdministrativeContactApi
 from homeserver.client_api.auth_fallback import AuthFallbackApi, fallback_forms
+from homeserver.client_api.authed_content_repo import AuthedContentRepoApi
 from homeserver.client_api.capabilities import Capabilities, CapabilitiesApi
+from homeserver.client_api.content_repo import ContentRepoApi
 from homeserver.client_api.create_room import CreateRoomApi
 from homeserver.client_api.cross_signing import CrossSigningApi
 from homeserver.client_api.device_management import DeviceManagementApi
@@ -25,23 +27,31 @@ from homeserver.client_api.login import LoginApi
 from homeserver.client_api.login_token import LoginTokenApi
 from homeserver.client_api.logout import LogoutApi
 from homeserver.client_api.membership import RoomMembershipApi
+from homeserver.client_api.notifications import NotificationsApi
 from homeserver.client_api.password_management import PasswordManagementApi
 from homeserver.client_api.presence import PresenceApi
 from homeserver.client_api.profile import ProfileApi
+from homeserver.client_api.pusher import PusherApi
 from homeserver.client_api.pushrules import PushrulesApi
 from homeserver.client_api.receipts import ReceiptsApi
 from homeserver.client_api.refresh import RefreshApi
 from homeserver.client_api.registration import RegistrationApi
 from homeserver.client_api.registration_tokens import RegistrationTokensApi
 from homeserver.client_api.relations import RelationsApi
+from homeserver.client_api.report_content import ReportContentApi
 from homeserver.client_api.room_send import RoomSendApi
+from homeserver.client_api.room_summary import RoomSummaryApi
 from homeserver.client_api.room_upgrades import RoomUpgradesApi
 from homeserver.client_api.rooms import RoomsApi
+from homeserver.client_api.sso_login_redirect import SsoLoginRedirectApi
 from homeserver.client_api.support import SupportApi
 from homeserver.client_api.sync import SyncApi
 from homeserver.client_api.tags import TagsApi
+from homeserver.client_api.third_party_lookup import ThirdPartyLookupApi
 from homeserver.client_api.to_device import ToDeviceApi
+from homeserver.client_api.users import UsersApi
 from homeserver.client_api.versions import FEATURES, VersionsApi
+from homeserver.client_api.voip import VoipApi
 from homeserver.client_api.wellknown import WellknownApi, client_well_known
 from homeserver.client_api.whoami import WhoamiApi
 from homeserver.web.endpoint import Route, routes_of
@@ -51,6 +61,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from homeserver.app.homeserver import Homeserver
+    from homeserver.app.media import MediaParts
 
 
 def client_routes(server: Homeserver) -> list[Route]:
@@ -59,51 +70,73 @@ def client_routes(server: Homeserver) -> list[Route]:
     encryption = server.encryption
     well_known = None
     if settings.well_known.enabled:
-        well_known = client_well_known(settings.public_baseurl, settings.well_known.client_extra)
+        well_known = client_well_known(
+            settings.public_baseurl, {**server.plugins.hooks.well_known(), **settings.well_known.client_extra}
+        )
+    hooks = server.plugins.hooks
     capabilities = Capabilities(
+        more=hooks.capabilities(),
         get_login_token=settings.sessions.login_tokens,
         forget_on_leave=settings.rooms.forget_on_leave,
         default_room_version=settings.rooms.default_room_version,
     )
-    return _routes(
-        [
-            LoginApi(accounts.sessions, well_known),
-            RegistrationApi(accounts.registration),
-            RegistrationTokensApi(accounts.registration),
-            LogoutApi(accounts.sessions),
-            RefreshApi(accounts.sessions),
-            LoginTokenApi(accounts.login_tokens, accounts.interactive_auth),
-            WhoamiApi(),
-            AuthFallbackApi(accounts.interactive_auth, fallback_forms(settings.registration.terms_url)),
-            AdministrativeContactApi(),
-            PasswordManagementApi(accounts.accounts, accounts.passwords, accounts.interactive_auth),
-            AccountDeactivationApi(accounts.accounts, accounts.interactive_auth),
-            DeviceManagementApi(accounts.devices, accounts.interactive_auth),
-            ProfileApi(server.profiles),
-            AccountDataApi(server.account_data),
-            TagsApi(server.account_data),
-            FilterApi(accounts.filters),
-            PushrulesApi(server.push_rules),
-            VersionsApi(FEATURES),
-            CapabilitiesApi(capabilities),
-            WellknownApi(well_known),
-            SupportApi(settings.admin_contact),
-            KeysApi(encryption.keys),
-            CrossSigningApi(encryption.cross_signing, accounts.interactive_auth),
-            KeyBackupApi(encryption.backups),
-            ToDeviceApi(encryption.to_device),
-            CreateRoomApi(rooms.create),
-            RoomMembershipApi(rooms.membership, rooms.directory, rooms.read),
-            RoomSendApi(rooms.send),
-            RoomsApi(rooms.read, rooms.timeline, rooms.client_events, server.user_news),
-            RelationsApi(rooms.relations, rooms.client_events, server.user_news),
-            RoomUpgradesApi(rooms.upgrade),
-            DirectoryApi(rooms.directory, rooms.read, needs_login=settings.rooms.public_directory_needs_login),
-            ReceiptsApi(sync.receipts, sync.fully_read, sync.typing),
-            PresenceApi(sync.presence),
-            SyncApi(sync.sync, accounts.filters),
-        ]
+    media = _media_apis(server.media) if server.media is not None else []
+    return (
+        _routes(
+            [
+                *media,
+                PusherApi(server.plugins.pushers),
+                VoipApi(server.plugins.turn_credentials),
+                SsoLoginRedirectApi(server.plugins.sso, settings.public_baseurl),
+                LoginApi(accounts.sessions, well_known),
+                RegistrationApi(accounts.registration),
+                RegistrationTokensApi(accounts.registration),
+                LogoutApi(accounts.sessions),
+                RefreshApi(accounts.sessions),
+                LoginTokenApi(accounts.login_tokens, accounts.interactive_auth),
+                WhoamiApi(),
+                AuthFallbackApi(accounts.interactive_auth, fallback_forms(settings.registration.terms_url)),
+                AdministrativeContactApi(),
+                PasswordManagementApi(accounts.accounts, accounts.passwords, accounts.interactive_auth),
+                AccountDeactivationApi(accounts.accounts, accounts.interactive_auth),
+                DeviceManagementApi(accounts.devices, accounts.interactive_auth),
+                ProfileApi(server.profiles),
+                AccountDataApi(server.account_data),
+                TagsApi(server.account_data),
+                FilterApi(accounts.filters),
+                PushrulesApi(server.push_rules),
+                VersionsApi({**FEATURES, **hooks.unstable_features()}),
+                CapabilitiesApi(capabilities),
+                WellknownApi(well_known),
+                SupportApi(settings.admin_contact),
+                KeysApi(encryption.keys),
+                CrossSigningApi(encryption.cross_signing, accounts.interactive_auth),
+                KeyBackupApi(encryption.backups),
+                ToDeviceApi(encryption.to_device),
+                CreateRoomApi(rooms.create),
+                RoomMembershipApi(rooms.membership, rooms.directory, rooms.read),
+                RoomSendApi(rooms.send),
+                RoomsApi(rooms.read, rooms.timeline, rooms.client_events, server.user_news),
+                RelationsApi(rooms.relations, rooms.client_events, server.user_news),
+                RoomUpgradesApi(rooms.upgrade),
+                RoomSummaryApi(rooms.summaries, rooms.read),
+                ReportContentApi(rooms.reports),
+                ThirdPartyLookupApi(),
+                UsersApi(server.user_directory),
+                NotificationsApi(rooms.notifications, rooms.client_events),
+                DirectoryApi(rooms.directory, rooms.read, needs_login=settings.rooms.public_directory_needs_login),
+                ReceiptsApi(sync.receipts, sync.fully_read, sync.typing),
+                PresenceApi(sync.presence),
+                SyncApi(sync.sync, accounts.filters),
+            ]
+        )
+        + server.plugins.routes
     )
+
+
+def _media_apis(media: MediaParts) -> list[object]:
+    parts = media.uploads, media.library, media.thumbnails, media.previews
+    return [ContentRepoApi(*parts), AuthedContentRepoApi(*parts)]
 
 
 def admin_routes(server: Homeserver) -> list[Route]:

@@ -15,11 +15,13 @@ from homeserver.services.ephemeral import EphemeralCounter
 from homeserver.services.fully_read import FullyReadMarkers
 from homeserver.services.presence import Presence
 from homeserver.services.profiles import Profiles
+from homeserver.services.push.history import NotificationHistory
 from homeserver.services.push.outcomes import DefaultPushOutcomes
 from homeserver.services.push.unread import Unread
 from homeserver.services.push_rules import PushRules
 from homeserver.services.receipts import Receipts
 from homeserver.services.remote_servers import RemoteServers
+from homeserver.services.reports import Reports
 from homeserver.services.rooms.aggregations import Aggregations
 from homeserver.services.rooms.aliases import RoomDirectory
 from homeserver.services.rooms.append_event import AppendEvent
@@ -34,6 +36,7 @@ from homeserver.services.rooms.relations import Relations
 from homeserver.services.rooms.room import Rooms
 from homeserver.services.rooms.send_event import SendEvent
 from homeserver.services.rooms.state_groups import StateGroups
+from homeserver.services.rooms.summaries import RoomSummaries
 from homeserver.services.rooms.timeline import Timeline
 from homeserver.services.rooms.upgrade_room import UpgradeRoom
 from homeserver.services.rooms.visibility import Visibility
@@ -67,6 +70,9 @@ class RoomParts:
     client_events: ClientEvents
     unread: Unread
     hub: SyncHub
+    summaries: RoomSummaries
+    reports: Reports
+    notifications: NotificationHistory
 
 
 def build_rooms(
@@ -104,6 +110,8 @@ def build_rooms(
     )
     create = CreateRoom(database, append, membership, profiles, gates, clock, randomness, server_name, settings.rooms)
     timeline = Timeline(database, rooms, events, groups, visibility, remote)
+    directory = RoomDirectory(database, rooms, events, append, remote, gates, clock, server_name)
+    unread = Unread(database, events, push_rules)
     return RoomParts(
         rooms=rooms,
         events=events,
@@ -117,10 +125,13 @@ def build_rooms(
         timeline=timeline,
         read=ReadRoom(database, rooms, events, groups, visibility, timeline),
         relations=Relations(database, rooms, events, visibility, timeline),
-        directory=RoomDirectory(database, rooms, events, append, remote, gates, clock, server_name),
+        directory=directory,
         client_events=ClientEvents(Aggregations(database, events), MembershipsAtEvents(rooms, events, groups), clock),
-        unread=Unread(database, events, push_rules),
+        unread=unread,
+        notifications=NotificationHistory(database, rooms, events, unread, push_rules),
         hub=SyncHub(database, rooms, clock),
+        summaries=RoomSummaries(database, rooms, events, directory),
+        reports=Reports(database, rooms, events, clock),
     )
 
 

@@ -38,6 +38,8 @@ class BackgroundTasks:
         task = asyncio.get_running_loop().create_task(self._run_once(name, coroutine), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # A task that is cancelled before its first step never awaits what it was given.
+        task.add_done_callback(lambda _: coroutine.close())
         return task
 
     def run_every(

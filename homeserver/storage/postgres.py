@@ -49,6 +49,14 @@ class PostgresDatabase(Database):
         self._writer: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
+        try:
+            await self._prepare()
+        except BaseException:
+            await self._engine.dispose()
+            raise
+        self._writer = asyncio.create_task(self._write_loop(), name="storage-writer")
+
+    async def _prepare(self) -> None:
         async with self._engine.connect() as connection:
             await connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _SCHEMA_LOCK})
             await connection.commit()
@@ -57,7 +65,6 @@ class PostgresDatabase(Database):
             await connection.commit()
             await connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _SCHEMA_LOCK})
             await connection.commit()
-        self._writer = asyncio.create_task(self._write_loop(), name="storage-writer")
 
     async def close(self) -> None:
         if self._writer is None:

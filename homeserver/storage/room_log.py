@@ -54,6 +54,8 @@ class Append:
     redacts: str | None = None
     transaction: TransactionId | None = None
     scope: str = ""
+    # Set for events of other servers, which may have come before as outliers.
+    may_be_known: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ class Appended:
     redactions: Mapping[str, Event]
     # How many members the room has now; None when no membership changed.
     members: MemberCounts | None = None
+    # The room was taken over whole from another server: what memory holds of it is void.
+    adopted: bool = False
 
 
 @dataclass(slots=True)
@@ -229,11 +233,29 @@ def _append_event(tx: Transaction, batch: AppendBatch, item: Append, progress: _
         tx.connection.execute(_INSERT_TRANSACTION, values)
 
 
+_PLACE_OUTLIER = (
+    update(events)
+    .where(events.c.event_id == bindparam("target"), events.c.position.is_(None))
+    .values(
+        position=bindparam("at"),
+        standing=bindparam("stands"),
+        reason=bindparam("why"),
+        state_before_nid=bindparam("group"),
+        state_after_nid=bindparam("group"),
+        notify=bindparam("notifies"),
+        thread_root=bindparam("thread"),
+    )
+    .returning(events.c.nid)
+)
 _SET_STATE_AFTER = update(events).where(events.c.nid == bindparam("event")).values(state_after_nid=bindparam("group"))
 
 
 def _insert_event(tx: Transaction, item: Append, room_nid: int, position: int, group: int | None) -> int:
     event = item.event
+    if item.may_be_known:
+        nid = _place_outlier(tx, item, position, group)
+        if nid is not None:
+            return nid
     values: dict[str, Any] = {
         "event_id": event.event_id,
         "room_nid": room_nid,
@@ -252,6 +274,21 @@ def _insert_event(tx: Transaction, item: Append, room_nid: int, position: int, g
         "pdu": orjson.dumps(event.pdu),
     }
     return int(tx.connection.execute(_INSERT_EVENT, values).scalar_one())
+
+
+def _place_outlier(tx: Transaction, item: Append, position: int, group: int | None) -> int | None:
+    """Give an event that is stored as an outlier its place; None when it is not stored."""
+    values = {
+        "target": item.event.event_id,
+        "at": position,
+        "stands": standing_code(item.standing),
+        "why": item.reason,
+        "group": group,
+        "notifies": item.notify,
+        "thread": item.thread_root,
+    }
+    found: int | None = tx.connection.execute(_PLACE_OUTLIER, values).scalar()
+    return found
 
 
 def _record_consequences(tx: Transaction, item: Append, room_nid: int, nid: int, position: int) -> None:

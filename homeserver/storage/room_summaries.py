@@ -62,6 +62,11 @@ _SET_CREATE = update(room_summaries).where(_of_room).values(creator=bindparam("b
 _SET = {
     column: update(room_summaries).where(_of_room).values({column: bindparam("value")}) for column, _ in _SHOWN.values()
 }
+_RESET = (
+    update(room_summaries)
+    .where(_of_room)
+    .values({**{column: None for column, _ in _SHOWN.values()}, **dict.fromkeys(_COUNTED.values(), 0)})
+)
 _COUNT = {
     column: update(room_summaries).where(_of_room).values({column: room_summaries.c[column] + bindparam("step")})
     for column in _COUNTED.values()
@@ -90,6 +95,11 @@ _PUBLISH = (
 def create_summary(connection: Connection, room_nid: int, now_ms: int) -> None:
     """The empty summary of a new room."""
     connection.execute(_INSERT, {"room_nid": room_nid, "created_ms": now_ms})
+
+
+def reset_summary(connection: Connection, room_nid: int) -> None:
+    """Show nothing, and count nobody."""
+    connection.execute(_RESET, {"room": room_nid})
 
 
 def update_summary(

@@ -212,6 +212,10 @@ def _transaction_of(connection: Connection, opening: str) -> tuple[Callable[[], 
     return begin, end
 
 
+def _lower(text: Any) -> Any:
+    return text.lower() if isinstance(text, str) else text
+
+
 def _create_engine(path: Path, synchronous: str, cache_kib: int) -> Engine:
     engine = create_engine(
         f"sqlite:///{path}",
@@ -231,5 +235,7 @@ def _create_engine(path: Path, synchronous: str, cache_kib: int) -> Engine:
             "wal_autocheckpoint=2000",
         ):
             connection.execute(f"PRAGMA {pragma}")
+        # SQLite's own knows the letters of ASCII only.
+        connection.create_function("lower", 1, _lower, deterministic=True)
 
     return engine

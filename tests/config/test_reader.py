@@ -131,9 +131,11 @@ def test_secrets_from_text_files_and_the_environment(tmp_path: Path) -> None:
 
 
 def test_secrets_that_are_not_there() -> None:
-    assert mistakes("passwords: {pepper: {env: NOPE}}\nredis: {url: {file: nope}}\ndatabase: {url: 5}") == [
+    assert mistakes(
+        "passwords: {pepper: {env: NOPE}}\nregistration: {shared_secret: {file: nope}}\ndatabase: {url: 5}"
+    ) == [
         "homeserver.yaml:1: passwords.pepper: the environment has no variable NOPE",
-        "homeserver.yaml:2: redis.url: the file nope cannot be read: No such file or directory",
+        "homeserver.yaml:2: registration.shared_secret: the file nope cannot be read: No such file or directory",
         "homeserver.yaml:3: database.url: must be a text, {file: path} or {env: NAME}",
     ]
 

@@ -25,6 +25,10 @@ PLANTED = {
         "plugins/homeserver_plugins/planted_insider.py",
         "import homeserver.services",
     ),
+    "The plugin seam knows no storage": (
+        "homeserver/plugin_api/planted_query.py",
+        "import homeserver.storage",
+    ),
     "HTTP handlers never touch storage": (
         "homeserver/client_api/planted_query.py",
         "import homeserver.storage",
@@ -42,6 +46,7 @@ PLANTED = {
 # The same rule from its other sides: in which layer, and what it must not import.
 PLANTED_LAYERS = {
     "homeserver/storage/planted_sideways.py": "import homeserver.web",
+    "homeserver/web/planted_upwards.py": "import homeserver.plugin_api",
     "homeserver/runtime/planted_upwards.py": "import homeserver.storage",
     "homeserver/protocol/planted_sideways.py": "import homeserver.runtime",
     "homeserver/client_api/planted_sideways.py": "import homeserver_federation",

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
-
 from homeserver.storage import (
     access_tokens,
     account_data,
@@ -23,27 +18,10 @@ from homeserver.storage.access_tokens import TokenPair
 from homeserver.storage.accounts import User
 from homeserver.storage.database import Database, Transaction
 from homeserver.storage.devices import Device, LastSeen
-from homeserver.storage.postgres import PostgresDatabase
 from homeserver.storage.profiles import Profile
-from homeserver.storage.sqlite import SqliteDatabase
 from homeserver.storage.ui_auth import UiAuthSession
 
 ALICE, BOB = "@alice:example.org", "@bob:example.org"
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def closed_database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
-    """One of each kind. Not async: the PostgreSQL fixture runs an event loop of its own."""
-    if request.param == "sqlite":
-        return SqliteDatabase(tmp_path / "test.db", synchronous="OFF")
-    return PostgresDatabase(request.getfixturevalue("fresh_postgres_url"))
-
-
-@pytest.fixture
-async def database(closed_database: Database) -> AsyncIterator[Database]:
-    await closed_database.open()
-    yield closed_database
-    await closed_database.close()
 
 
 def device(name: str, seen_ms: int | None = None) -> Device:

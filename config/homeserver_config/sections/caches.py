@@ -13,6 +13,3 @@ class CacheSettings(Section):
     total: ByteSize = Field(
         default=ByteSize.parse("192M"), description="All caches together; each gets its share of it."
     )
-    sizes: dict[str, ByteSize] = Field(
-        default={}, description="A size of its own for a cache by name, as metrics show it."
-    )

@@ -10,8 +10,8 @@ from homeserver_config.values import ByteSize, Duration, Section
 class MediaSettings(Section):
     """Uploads, downloads and previews."""
 
-    store: str = Field(
-        default="local", description="The plugin that keeps the bytes: local keeps files below data_directory."
+    store: str | None = Field(
+        default=None, description="The plugin that keeps the bytes, where several of those listed could."
     )
     max_upload_size: ByteSize = Field(default=ByteSize.parse("50M"), description="The largest upload accepted.")
     max_download_size: ByteSize = Field(

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, GetCoreSchemaHandler, model_validator
 from pydantic_core import CoreSchema, core_schema
 
-from homeserver_config.values import Section
+from homeserver_config.values import Duration, Section
 
 
 class RawSettings:
@@ -54,6 +54,10 @@ class PluginEntry(Section):
         min_length=1, description="The plugin's name (an entry point of `homeserver.plugins`) or a dotted path to it."
     )
     settings: RawSettings = Field(default_factory=RawSettings, description="The plugin's own settings.")
+    timeout: Duration = Field(
+        default=Duration.parse("10s"),
+        description="How long one call of the plugin may take before it counts as failed.",
+    )
 
     @model_validator(mode="before")
     @classmethod

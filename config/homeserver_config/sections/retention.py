@@ -21,9 +21,3 @@ class RetentionSettings(Section):
     device_list_changes: Duration = Field(
         default=Duration.parse("180d"), description="Which device lists changed when."
     )
-    message_lifetime: Duration | None = Field(
-        default=None, description="Messages in rooms without a retention policy of their own; null keeps them for ever."
-    )
-    room_policies: bool = Field(
-        default=False, description="Whether the retention policy of a room (m.room.retention) counts."
-    )

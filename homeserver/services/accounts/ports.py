@@ -127,3 +127,17 @@ class AccountObserver(Protocol):
     async def account_created(self, user: User) -> None: ...
 
     async def account_deactivated(self, user_id: str, erase: bool) -> None: ...
+
+
+class RegistrationGate(Protocol):
+    """What plugins have to say of an account before it is opened."""
+
+    async def check_registration(self, user_id: str, address: str) -> None:
+        """Raises MatrixError to refuse it."""
+
+
+class OpenRegistration:
+    """A server without plugins: nobody objects."""
+
+    async def check_registration(self, user_id: str, address: str) -> None:
+        return

@@ -20,6 +20,7 @@ from homeserver.protocol.errors import (
     user_in_use,
 )
 from homeserver.services.accounts.auth_stages import DUMMY, REGISTRATION_TOKEN, TERMS
+from homeserver.services.accounts.ports import OpenRegistration
 from homeserver.services.accounts.sessions import ClientDetails
 from homeserver.services.accounts.user_ids import check_localpart, check_not_reserved, random_localpart, user_id_of
 from homeserver.storage import accounts as account_rows
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from homeserver.runtime.randomness import Randomness
     from homeserver.services.accounts.accounts import Accounts
     from homeserver.services.accounts.passwords import Passwords
-    from homeserver.services.accounts.ports import AppserviceDirectory
+    from homeserver.services.accounts.ports import AppserviceDirectory, RegistrationGate
     from homeserver.services.accounts.sessions import NewSession, Sessions
     from homeserver.services.accounts.user_interactive_auth import AuthorisedRequest, UserInteractiveAuth
     from homeserver.services.rate_limiter import RateLimits
@@ -66,6 +67,7 @@ class Registration:
         appservices: AppserviceDirectory,
         limits: RateLimits,
         extra_stages: Sequence[str] = (),
+        gate: RegistrationGate | None = None,
     ) -> None:
         self._server_name = server_name
         self._settings = settings
@@ -80,6 +82,7 @@ class Registration:
         self._appservices = appservices
         self._limits = limits
         self._flow = _flow(settings, extra_stages)
+        self._gate = gate or OpenRegistration()
 
     async def register(
         self, body: Mapping[str, Any], client: ClientDetails, access_token: str | None
@@ -166,6 +169,7 @@ class Registration:
         user_id = guest_id or (
             self._check_name(body["username"]) if body.get("username") is not None else await self._free_user_id()
         )
+        await self._gate.check_registration(user_id, client.address)
         session = None if body.get("inhibit_login") else self._sessions.plan(user_id, _client_of(body, client))
         also = [_UseRequest(request).write, *([] if session is None else [session.write])]
         if guest_id is not None:

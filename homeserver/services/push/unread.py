@@ -43,6 +43,9 @@ class Count:
     highlights: int = 0
 
 
+_NONE = Count()
+
+
 @dataclass(frozen=True, slots=True)
 class UnreadCounts:
     """The counts of a room: its main timeline, and each thread that has any."""
@@ -61,9 +64,17 @@ class UnreadCounts:
 class _Known:
     read: ReadUpTo
     up_to: int
-    unread: list[UnreadEvent] = field(default_factory=list)
+    # Notifications and highlights by thread.
+    counts: dict[str, Count] = field(default_factory=dict)
     # The personal rules they were counted by: others count anew.
     rules: CompiledRuleset | None = None
+
+    def add(self, event: UnreadEvent) -> None:
+        """Count an event, unless it has been read."""
+        if self.read.covers(event.position, event.thread):
+            return
+        count = self.counts.get(event.thread, _NONE)
+        self.counts[event.thread] = Count(count.notifications + event.notify, count.highlights + event.highlight)
 
 
 class Unread:
@@ -75,14 +86,14 @@ class Unread:
         self._database = database
         self._events = events
         self._personal = personal
-        self._known: BoundedCache[tuple[str, str], _Known] = BoundedCache("unread", remembered)
+        self.cache: BoundedCache[tuple[str, str], _Known] = BoundedCache("unread", remembered)
 
     async def counts(self, user_id: str, rooms: Sequence[Room], up_to: int) -> dict[str, UnreadCounts]:
         """The counts of a user's rooms as the log stood at `up_to`, by room id."""
         rules = await self._personal.find_personal(user_id)
         cold: list[Room] = []
         for room in rooms:
-            known = self._known.find((user_id, room.room_id))
+            known = self.cache.find((user_id, room.room_id))
             if (
                 known is None
                 or known.rules is not rules
@@ -92,9 +103,11 @@ class Unread:
         if cold:
             await self._load(user_id, cold, up_to, rules)
         return {
-            room.room_id: _counted(known.unread)
+            room.room_id: UnreadCounts(
+                known.counts.get(MAIN, _NONE), {root: count for root, count in known.counts.items() if root != MAIN}
+            )
             for room in rooms
-            if (known := self._known.find((user_id, room.room_id))) is not None
+            if (known := self.cache.find((user_id, room.room_id))) is not None
         }
 
     def follow(self, changes: Iterable[Change]) -> None:
@@ -102,11 +115,11 @@ class Unread:
         for change in changes:
             detail = change.detail
             if isinstance(detail, Receipt) and detail.receipt_type in {READ, READ_PRIVATE}:
-                self._known.drop((detail.user_id, detail.room_id))
+                self.cache.drop((detail.user_id, detail.room_id))
             elif isinstance(detail, Appended):
                 for event_type, user_id in detail.state_changes:
                     if event_type == MEMBER:
-                        self._known.drop((user_id, detail.room_id))
+                        self.cache.drop((user_id, detail.room_id))
 
     async def _carry_forward(
         self, known: _Known, user_id: str, room: Room, up_to: int, rules: CompiledRuleset | None
@@ -120,11 +133,11 @@ class Unread:
             event = stored.event
             if event.sender == user_id and not event.is_state:
                 known.read = ReadUpTo(stored.position or 0, known.read.threads)
-                known.unread = []
+                known.counts = {}
                 continue
             found = await self._judge(stored, user_id, room, rules)
-            if found is not None and not known.read.covers(found.position, found.thread):
-                known.unread.append(found)
+            if found is not None:
+                known.add(found)
         known.up_to = up_to
         return True
 
@@ -140,11 +153,12 @@ class Unread:
             notify = stored.notify > 0 or (mention is not None and mention.notify)
             highlight = stored.notify > 1 or (mention is not None and mention.highlight)
         else:
-            outcome = rules.evaluate(event, await self._context(user_id, room))
+            outcome = rules.evaluate(event, await self.context(user_id, room))
             notify, highlight = outcome.notify, outcome.highlight
         return UnreadEvent(stored.position, thread, notify, highlight) if notify else None
 
-    async def _context(self, user_id: str, room: Room) -> PushContext:
+    async def context(self, user_id: str, room: Room) -> PushContext:
+        """What push rules look at besides the event itself."""
         state = await self._events.get_state(room.state, [*_DECISIVE, (MEMBER, user_id)])
         member: Event | None = state.get((MEMBER, user_id))
         name = member.content.get("displayname") if member is not None else None
@@ -159,29 +173,20 @@ class Unread:
             if rules is not None:
                 room = by_id[room_id]
                 events = await self._database.read(load_newest, room_id, known.read.room, up_to, _MOST_EVALUATED)
-                judged = [await self._judge(stored, user_id, room, rules) for stored in events]
-                known.unread = [
-                    found
-                    for found in judged
-                    if found is not None and not known.read.covers(found.position, found.thread)
-                ]
+                known.counts = {}
+                for stored in events:
+                    found = await self._judge(stored, user_id, room, rules)
+                    if found is not None:
+                        known.add(found)
             known.rules = rules
-            self._known.put((user_id, room_id), known)
+            self.cache.put((user_id, room_id), known)
 
 
 def _load_many(connection: Connection, room_ids: Sequence[str], user_id: str, up_to: int) -> dict[str, _Known]:
-    found = {}
+    found: dict[str, _Known] = {}
     for room_id in room_ids:
         read = load_read_up_to(connection, room_id, user_id)
-        found[room_id] = _Known(read, up_to, load_unread(connection, room_id, user_id, read, 0, up_to))
+        known = found[room_id] = _Known(read, up_to)
+        for event in load_unread(connection, room_id, user_id, read, 0, up_to):
+            known.add(event)
     return found
-
-
-def _counted(unread: Iterable[UnreadEvent]) -> UnreadCounts:
-    notifications: dict[str, int] = {}
-    highlights: dict[str, int] = {}
-    for event in unread:
-        notifications[event.thread] = notifications.get(event.thread, 0) + event.notify
-        highlights[event.thread] = highlights.get(event.thread, 0) + event.highlight
-    counts = {thread: Count(number, highlights[thread]) for thread, number in notifications.items()}
-    return UnreadCounts(counts.pop(MAIN, Count()), counts)

@@ -21,11 +21,11 @@ class EventStore:
 
     def __init__(self, database: Database, cache_bytes: int) -> None:
         self._database = database
-        self._events: BoundedCache[str, StoredEvent] = BoundedCache("events", cache_bytes, lambda stored: stored.size)
+        self.cache: BoundedCache[str, StoredEvent] = BoundedCache("events", cache_bytes, lambda stored: stored.size)
 
     async def find(self, event_id: str) -> StoredEvent | None:
         """One event, whatever its standing."""
-        stored = self._events.find(event_id)
+        stored = self.cache.find(event_id)
         return stored if stored is not None else (await self.get_many([event_id])).get(event_id)
 
     async def get_many(self, event_ids: Collection[str]) -> dict[str, StoredEvent]:
@@ -33,7 +33,7 @@ class EventStore:
         found: dict[str, StoredEvent] = {}
         missing: list[str] = []
         for event_id in event_ids:
-            stored = self._events.find(event_id)
+            stored = self.cache.find(event_id)
             if stored is None:
                 missing.append(event_id)
             else:
@@ -41,7 +41,7 @@ class EventStore:
         if missing:
             loaded = await self._database.read(load_events, missing)
             for event_id, stored in loaded.items():
-                self._events.put(event_id, stored)
+                self.cache.put(event_id, stored)
             found.update(loaded)
         return found
 
@@ -55,9 +55,9 @@ class EventStore:
         """The same events, each as the object in memory where there is one, so that its client form is reused."""
         kept = []
         for stored in loaded:
-            known = self._events.find(stored.event_id)
+            known = self.cache.find(stored.event_id)
             if known is None:
-                self._events.put(stored.event_id, stored)
+                self.cache.put(stored.event_id, stored)
                 known = stored
             kept.append(known)
         return kept
@@ -69,20 +69,20 @@ class EventStore:
                 continue
             for stored in change.detail.events:
                 stored.has_children = False
-                self._events.put(stored.event_id, stored)
+                self.cache.put(stored.event_id, stored)
                 self._mark_parent(stored.event)
             for target, redaction in change.detail.redactions.items():
                 self.redact(target, redaction)
 
     def _mark_parent(self, event: Event) -> None:
         relation = relation_of(event.content)
-        parent = self._events.find(relation.event_id) if relation is not None else None
+        parent = self.cache.find(relation.event_id) if relation is not None else None
         if parent is not None:
             parent.has_children = True
 
     def redact(self, event_id: str, redaction: Event) -> None:
         """Show an event in memory as redacted."""
-        stored = self._events.find(event_id)
+        stored = self.cache.find(event_id)
         if stored is not None:
             stored.redacted_by = redaction
             stored.client_json = None

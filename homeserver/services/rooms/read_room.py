@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from homeserver.protocol.errors import forbidden, not_found
+from homeserver.protocol.errors import forbidden, invalid_param, not_found
+from homeserver.protocol.identifiers import check_user_id
 from homeserver.services.rooms.event_store import EventStore
 from homeserver.services.rooms.room import MEMBER, Rooms
 from homeserver.services.rooms.state_groups import StateGroups
@@ -16,7 +17,7 @@ from homeserver.services.rooms.visibility import Visibility
 from homeserver.services.tokens import parse_timeline_token
 from homeserver.storage.database import Database
 from homeserver.storage.events import StoredEvent
-from homeserver.storage.memberships import Member, load_joined_members, load_memberships
+from homeserver.storage.memberships import Member, load_joined_members, load_memberships, load_shared_rooms
 from homeserver.storage.room_state import StateMap
 
 
@@ -107,3 +108,13 @@ class ReadRoom:
         """Raises M_FORBIDDEN unless the user is or was in the room, or anybody may read it."""
         room = await self._rooms.get(room_id)
         await self._visibility.viewer(user_id, room, or_world_readable=True)
+
+    async def mutual_rooms(self, user_id: str, other_user_id: str) -> list[str]:
+        """The rooms two users are both joined to. Raises M_INVALID_PARAM.
+
+        Spec: client-server-api #mutual-rooms
+        """
+        if other_user_id == user_id:
+            raise invalid_param("You share all rooms with yourself; name another user.")
+        check_user_id(other_user_id)
+        return await self._database.read(load_shared_rooms, user_id, other_user_id)

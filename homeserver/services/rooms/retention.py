@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from homeserver.runtime.clock import Clock
 from homeserver.storage.database import Database
+from homeserver.storage.reports import delete_old_reports
 from homeserver.storage.room_retention import delete_old_mentions, delete_old_transactions, strip_redacted
 from homeserver_config.sections.retention import RetentionSettings
 
@@ -14,6 +15,7 @@ _AT_ONCE = 500
 _MOST_PORTIONS = 200
 # A mention matters while it may be unread.
 _MENTIONS_MS = 365 * 86_400_000
+_REPORTS_MS = 365 * 86_400_000
 
 
 class RoomRetention:
@@ -28,6 +30,7 @@ class RoomRetention:
         now_ms = self._clock.now_ms()
         await self._database.write(delete_old_transactions, now_ms - self._settings.transaction_ids)
         await self._database.write(delete_old_mentions, now_ms - _MENTIONS_MS)
+        await self._database.write(delete_old_reports, now_ms - _REPORTS_MS)
         if self._settings.redacted_content is None:
             return
         before_ms = now_ms - self._settings.redacted_content

@@ -125,8 +125,15 @@ class Room:
         """The newest `limit` events with `after` < position <= `up_to`, oldest first; None when memory has not all."""
         if after < self.tail_after:
             return None
-        found = [stored for stored in self.tail if stored.position is not None and after < stored.position <= up_to]
-        return found[-limit:]
+        found: list[StoredEvent] = []
+        for stored in reversed(self.tail):
+            position = stored.position or 0
+            if position <= after or len(found) == limit:
+                break
+            if position <= up_to:
+                found.append(stored)
+        found.reverse()
+        return found
 
     @property
     def joined_count(self) -> int:
@@ -167,14 +174,14 @@ class Rooms:
     def __init__(self, database: Database, server_name: str, cache_bytes: int) -> None:
         self._database = database
         self._server_name = server_name
-        self._rooms: BoundedCache[str, Room] = BoundedCache("rooms", cache_bytes, lambda room: room.size)
+        self.cache: BoundedCache[str, Room] = BoundedCache("rooms", cache_bytes, lambda room: room.size)
         self._loading: dict[str, asyncio.Task[Room | None]] = {}
         # Rooms that were committed to while they were being read: their newest revision.
         self._overtaken: dict[str, int] = {}
 
     async def find(self, room_id: str) -> Room | None:
         """The room, or None when this server does not know it."""
-        room = self._rooms.find(room_id)
+        room = self.cache.find(room_id)
         if room is not None:
             return room
         task = self._loading.get(room_id)
@@ -193,32 +200,34 @@ class Rooms:
 
     def in_memory(self, room_id: str) -> Room | None:
         """The room if it is in memory already."""
-        return self._rooms.find(room_id)
+        return self.cache.find(room_id)
 
     def drop(self, room_id: str) -> None:
         """Forget what memory holds of a room, because another process changed it."""
-        self._rooms.drop(room_id)
+        self.cache.drop(room_id)
 
     def follow(self, changes: Sequence[Change]) -> None:
         """Bring rooms in memory up to what was just committed."""
         for change in changes:
             if not isinstance(change.detail, Appended):
                 continue
-            room = self._rooms.find(change.detail.room_id)
+            room = self.cache.find(change.detail.room_id)
             if room is None:
                 if change.detail.room_id in self._loading:
                     self._overtaken[change.detail.room_id] = change.detail.revision
+            elif change.detail.adopted:
+                self.cache.drop(room.room_id)
             elif room.revision + 1 == change.detail.revision:
                 room.apply(change.detail)
             elif room.revision < change.detail.revision:
-                self._rooms.drop(room.room_id)
+                self.cache.drop(room.room_id)
 
     async def _load(self, room_id: str) -> Room | None:
         room = await self._database.read(_load_room, room_id, self._server_name)
         while room is not None and room.revision < self._overtaken.pop(room_id, 0):
             room = await self._database.read(_load_room, room_id, self._server_name)
         if room is not None:
-            self._rooms.put(room_id, room)
+            self.cache.put(room_id, room)
         return room
 
 

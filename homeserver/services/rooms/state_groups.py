@@ -22,7 +22,7 @@ class StateGroups:
 
     def __init__(self, database: Database, cache_bytes: int) -> None:
         self._database = database
-        self._links: BoundedCache[int, GroupLink] = BoundedCache(
+        self.cache: BoundedCache[int, GroupLink] = BoundedCache(
             "state_groups", cache_bytes, lambda link: _BYTES_OF_AN_ENTRY * (1 + len(link.changes))
         )
 
@@ -31,7 +31,7 @@ class StateGroups:
         wanted = set(keys)
         found: dict[StateKey, str] = {}
         while group is not None and wanted:
-            link = self._links.find(group)
+            link = self.cache.find(group)
             if link is None:
                 link = await self._load(group)
             for key in wanted & link.changes.keys():
@@ -57,7 +57,7 @@ class StateGroups:
     async def _load(self, group: int) -> GroupLink:
         chain = await self._database.read(load_chain, group)
         for link in chain:
-            self._links.put(link.nid, link)
+            self.cache.put(link.nid, link)
         return chain[0]
 
 

@@ -210,6 +210,7 @@ class SyncHub:
     @staticmethod
     def _follow_membership(watched: Watched, change: Change) -> None:
         appended = change.detail
+        watched.stale |= change.subject == "outside_membership"
         if not isinstance(appended, Appended) or (MEMBER, watched.user_id) not in appended.state_changes:
             return
         event_id = appended.state_changes[(MEMBER, watched.user_id)]
