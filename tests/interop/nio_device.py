@@ -137,14 +137,14 @@ class Devices:
 
     async def register(self, name: str) -> Device:
         """A new account with its first device, syncing."""
-        device = self._device(name)
+        device = self.stranger(name)
         good(await device.client.register(name, PASSWORD, f"{name}'s first"))
         device.start()
         return device
 
     async def log_in(self, name: str) -> Device:
         """One more device of an account, syncing."""
-        device = self._device(name)
+        device = self.stranger(name)
         good(await device.client.login(PASSWORD, f"{name}'s other"))
         device.start()
         return device
@@ -161,7 +161,8 @@ class Devices:
     async def close(self) -> None:
         await asyncio.gather(*(device.stop() for device in self._made))
 
-    def _device(self, name: str) -> Device:
+    def stranger(self, name: str) -> Device:
+        """A device that is not logged in."""
         device = Device(self._url, self._folder / "store", name)
         self._made.append(device)
         return device
