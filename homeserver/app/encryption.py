@@ -14,8 +14,8 @@ from homeserver.services.devices.device_keys import DeviceKeys
 from homeserver.services.devices.device_news import DeviceNews
 from homeserver.services.devices.encryption_retention import EncryptionRetention
 from homeserver.services.devices.key_backups import KeyBackups
-from homeserver.services.devices.remote_keys import NoRemoteKeys
-from homeserver.services.devices.to_device import NoRemoteToDevice, ToDevice
+from homeserver.services.devices.remote_keys import RemoteKeys
+from homeserver.services.devices.to_device import RemoteToDevice, ToDevice
 from homeserver.storage.database import Database
 from homeserver.storage.device_keys import EncryptionRows
 from homeserver_config.settings import Settings
@@ -34,15 +34,21 @@ class EncryptionParts:
     retention: EncryptionRetention
 
 
-def build_encryption(settings: Settings, database: Database, clock: Clock, randomness: Randomness) -> EncryptionParts:
+def build_encryption(
+    settings: Settings,
+    database: Database,
+    clock: Clock,
+    randomness: Randomness,
+    remote_keys: RemoteKeys,
+    remote_to_device: RemoteToDevice,
+) -> EncryptionParts:
     """Everything about encryption."""
     server_name = settings.server.server_name
-    remote_keys = NoRemoteKeys()
     return EncryptionParts(
         rows=EncryptionRows(clock),
         keys=DeviceKeys(server_name, database, clock, remote_keys),
         cross_signing=CrossSigning(server_name, database, clock, remote_keys),
-        to_device=ToDevice(server_name, database, clock, randomness, NoRemoteToDevice()),
+        to_device=ToDevice(server_name, database, clock, randomness, remote_to_device),
         backups=KeyBackups(database),
         news=DeviceNews(database),
         retention=EncryptionRetention(settings.retention, database, clock),

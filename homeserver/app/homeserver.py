@@ -12,6 +12,7 @@ import structlog
 
 from homeserver.app.accounts import build_accounts
 from homeserver.app.encryption import build_encryption
+from homeserver.app.federation import FederationParts
 from homeserver.app.figures import register_figures
 from homeserver.app.http import admin_routes, client_routes, metrics_routes
 from homeserver.app.media import build_media
@@ -27,7 +28,11 @@ from homeserver.runtime.randomness import Randomness, SystemRandomness
 from homeserver.services.account_data import AccountData
 from homeserver.services.accounts.ports import NoAppservices
 from homeserver.services.accounts.tokens import Tokens
+from homeserver.services.devices.remote_keys import NoRemoteKeys
+from homeserver.services.devices.to_device import NoRemoteToDevice
 from homeserver.services.followers import Followers
+from homeserver.services.media.ports import NoRemoteMedia
+from homeserver.services.openid import OpenIdTokens
 from homeserver.services.profiles import NoRemoteProfiles, Profile, Profiles
 from homeserver.services.push_rules import PushRules
 from homeserver.services.rate_limiter import RateLimits
@@ -44,6 +49,7 @@ from homeserver.web.endpoint import Route
 from homeserver.web.metrics_page import HttpFigures
 from homeserver_config.sections.listeners import ListenerSettings
 from homeserver_config.settings import Settings
+from homeserver_federation.server_discovery import Discovery
 
 _RETENTION_EVERY_S = 3_600.0
 _LAST_SEEN_EVERY_S = 60.0
@@ -61,7 +67,9 @@ class Homeserver:
         database: Database | None = None,
         clock: Clock | None = None,
         randomness: Randomness | None = None,
+        discovery: Discovery | None = None,
     ) -> None:
+        """`discovery` finds other servers where the specification's way leads nowhere: closed networks, tests."""
         self.settings = settings
         self.clock = clock or SystemClock()
         self.randomness = randomness or SystemRandomness()
@@ -77,8 +85,24 @@ class Homeserver:
         self.tokens = Tokens(self.database, self.clock, appservices)
         self.push_rules = PushRules(self.database)
         self.account_data = AccountData(self.database, self.push_rules)
-        self.profiles = Profiles(server_name, self.database, [followers], NoRemoteProfiles())
         self.http = HttpClient(settings.outgoing)
+        self.federation: FederationParts | None = None
+        if settings.federation.enabled:
+            self.federation = FederationParts(
+                settings,
+                self.database,
+                self.clock,
+                self.randomness,
+                self.background,
+                self.metrics,
+                self.signing_key,
+                self.http,
+                discovery,
+            )
+        federation = self.federation
+        remote_profiles = federation.profiles if federation is not None else NoRemoteProfiles()
+        self.profiles = Profiles(server_name, self.database, [followers], remote_profiles)
+        self.openid = OpenIdTokens(server_name, self.database, self.clock, self.randomness)
         self.followers = Followers(self.database, self.background)
         self.plugins = PluginParts(
             settings, self.database, self.clock, self.randomness, self.http, self.metrics, self.background
@@ -96,7 +120,14 @@ class Homeserver:
             self.plugins.gates,
         )
         followers.membership = self.rooms.membership
-        self.encryption = build_encryption(settings, self.database, self.clock, self.randomness)
+        self.encryption = build_encryption(
+            settings,
+            self.database,
+            self.clock,
+            self.randomness,
+            federation.keys if federation is not None else NoRemoteKeys(),
+            federation.to_device if federation is not None else NoRemoteToDevice(),
+        )
         self.accounts = build_accounts(
             settings,
             self.database,
@@ -132,9 +163,19 @@ class Homeserver:
             self.limits,
             self.followers,
         )
-        self.media = build_media(settings, self.database, self.clock, self.randomness, self.http, self.plugins.hooks)
+        self.media = build_media(
+            settings,
+            self.database,
+            self.clock,
+            self.randomness,
+            self.http,
+            self.plugins.hooks,
+            federation.media if federation is not None else NoRemoteMedia(),
+        )
         self.user_news = StoredUserNews(self.database, self.account_data, self.push_rules)
         self.sync = build_sync(settings, self.database, self.clock, self.rooms, self.user_news, self.encryption.news)
+        if federation is not None:
+            federation.attach(self.rooms, self.sync, self.encryption, self.profiles, self.media, self.openid)
         self.user_directory = UserDirectory(settings.user_directory, self.database, self.profiles, server_name)
         self.room_retention = RoomRetention(settings.retention, self.database, self.clock)
         self._http_figures = HttpFigures(self.metrics)
@@ -151,6 +192,9 @@ class Homeserver:
         await self.database.open()
         await self.rooms.hub.start(self.background)
         await self.plugins.start()
+        if self.federation is not None:
+            await self.federation.start()
+            await self.followers.start(self.federation.followers)
         if self.media is not None:
             self.media.start(self.background)
         self.sync.typing.start(self.background)
@@ -165,8 +209,12 @@ class Homeserver:
         """End background work and close what was opened, last opened first."""
         if self.media is not None:
             await self.media.stop()
+        if self.federation is not None:
+            self.federation.halt()
         await self.plugins.stop()
         await self.background.stop()
+        if self.federation is not None:
+            await self.federation.stop()
         await self.tokens.flush_last_seen()
         self.accounts.passwords.close()
         await self.http.close()
@@ -177,6 +225,8 @@ class Homeserver:
         routes: list[Route] = []
         if "client" in listener.resources:
             routes += client_routes(self)
+        if "federation" in listener.resources and self.federation is not None:
+            routes += self.federation.routes()
         if "admin" in listener.resources:
             routes += admin_routes(self)
         if "metrics" in listener.resources:
@@ -191,6 +241,7 @@ class Homeserver:
             self.limits,
             settings=web,
             lifespan=lifespan,
+            server_authenticator=self.federation.authenticator if self.federation is not None else None,
             observe_answer=self._http_figures.observe,
         )
 
@@ -202,6 +253,8 @@ class Homeserver:
         parts.visibility.follow(changes)
         parts.unread.follow(changes)
         self.encryption.news.follow(changes)
+        if self.federation is not None:
+            self.federation.follow(changes)
         parts.hub.follow(changes, position)
         self.plugins.follow(changes, position)
 

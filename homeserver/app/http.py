@@ -28,6 +28,7 @@ from homeserver.client_api.login_token import LoginTokenApi
 from homeserver.client_api.logout import LogoutApi
 from homeserver.client_api.membership import RoomMembershipApi
 from homeserver.client_api.notifications import NotificationsApi
+from homeserver.client_api.openid import OpenIdApi
 from homeserver.client_api.password_management import PasswordManagementApi
 from homeserver.client_api.presence import PresenceApi
 from homeserver.client_api.profile import ProfileApi
@@ -99,6 +100,7 @@ def client_routes(server: Homeserver) -> list[Route]:
                 AdministrativeContactApi(),
                 PasswordManagementApi(accounts.accounts, accounts.passwords, accounts.interactive_auth),
                 AccountDeactivationApi(accounts.accounts, accounts.interactive_auth),
+                OpenIdApi(server.openid),
                 DeviceManagementApi(accounts.devices, accounts.interactive_auth),
                 ProfileApi(server.profiles),
                 AccountDataApi(server.account_data),

@@ -15,7 +15,7 @@ from homeserver.runtime.randomness import Randomness
 from homeserver.services.media.arrivals import Arrivals
 from homeserver.services.media.intake import Intake
 from homeserver.services.media.library import Library
-from homeserver.services.media.ports import NoRemoteMedia, NoThumbnailer, OpenUploadGate
+from homeserver.services.media.ports import NoThumbnailer, OpenUploadGate, RemoteMedia
 from homeserver.services.media.retention import MediaRetention, lifetimes_of
 from homeserver.services.media.thumbnails import Thumbnails
 from homeserver.services.media.uploads import Uploads
@@ -56,6 +56,7 @@ def build_media(
     randomness: Randomness,
     http: HttpClient,
     hooks: Hooks,
+    remote: RemoteMedia,
 ) -> MediaParts | None:
     """Everything about media; None when no plugin provides a store."""
     store = hooks.media_store(settings.media.store)
@@ -64,7 +65,7 @@ def build_media(
     server_name, media = settings.server.server_name, settings.media
     intake, arrivals = Intake(store, randomness), Arrivals(clock)
     uploads = Uploads(media, server_name, database, clock, intake, arrivals, OpenUploadGate())
-    library = Library(media, server_name, database, clock, store, intake, arrivals, NoRemoteMedia())
+    library = Library(media, server_name, database, clock, store, intake, arrivals, remote)
     thumbnailer = hooks.thumbnailer() or NoThumbnailer()
     return MediaParts(
         uploads,

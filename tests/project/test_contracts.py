@@ -33,6 +33,10 @@ PLANTED = {
         "homeserver/client_api/planted_query.py",
         "import homeserver.storage",
     ),
+    "Handlers of the server-server API never touch storage": (
+        "federation/homeserver_federation/server_api/planted_query.py",
+        "import homeserver.storage",
+    ),
     "The core never imports federation or a plugin": (
         "homeserver/services/planted_federation.py",
         "import homeserver_federation",
