@@ -56,6 +56,8 @@ class Append:
     scope: str = ""
     # Set for events of other servers, which may have come before as outliers.
     may_be_known: bool = False
+    # A redaction that came before its target, and takes effect now that this is the target.
+    redacted_by: StoredEvent | None = None
 
 
 class RoomHandle(NamedTuple):
@@ -228,6 +230,7 @@ def _append_event(tx: Transaction, batch: AppendBatch, item: Append, progress: _
             item.notify,
             item.thread_root,
             item.transaction,
+            redacted_by=item.redacted_by.event if item.redacted_by is not None else None,
             mentions=item.mentions,
         )
     )
@@ -256,6 +259,7 @@ _PLACE_OUTLIER = (
         state_after_nid=bindparam("group"),
         notify=bindparam("notifies"),
         thread_root=bindparam("thread"),
+        redacted_by_nid=bindparam("redaction"),
     )
     .returning(events.c.nid)
 )
@@ -283,6 +287,7 @@ def _insert_event(tx: Transaction, item: Append, room_nid: int, position: int, g
         "state_after_nid": group,
         "notify": item.notify,
         "thread_root": item.thread_root,
+        "redacted_by_nid": item.redacted_by.nid if item.redacted_by is not None else None,
         "pdu": orjson.dumps(event.pdu),
     }
     return int(tx.connection.execute(_INSERT_EVENT, values).scalar_one())
@@ -298,6 +303,7 @@ def _place_outlier(tx: Transaction, item: Append, position: int, group: int | No
         "group": group,
         "notifies": item.notify,
         "thread": item.thread_root,
+        "redaction": item.redacted_by.nid if item.redacted_by is not None else None,
     }
     found: int | None = tx.connection.execute(_PLACE_OUTLIER, values).scalar()
     return found
