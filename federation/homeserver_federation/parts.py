@@ -148,7 +148,7 @@ def build_rooms_of_federation(core: CoreParts, other: OtherHalf, remote: Federat
         database, rooms, events, access, core.typing, core.to_device, other.presence, other.device_lists, clock
     )
     transactions = ReceiveTransaction(receive, edus)
-    routes = Routes(database, events)
+    routes = Routes(database, rooms, events, joined)
     handshake = Handshake(client, clock, core.randomness, core.server_name, core.signing_key)
     invite = InviteToRoom(rooms, events, client)
     remote.attach(

@@ -25,6 +25,8 @@ _CREATE: StateKey = ("m.room.create", "")
 _POWER_LEVELS: StateKey = ("m.room.power_levels", "")
 _JOIN_RULES: StateKey = ("m.room.join_rules", "")
 _GUEST_ACCESS: StateKey = ("m.room.guest_access", "")
+# A restricted join that this server cannot let in may be let in by another one in the room.
+_FOR_OTHERS_TO_GRANT = frozenset({"M_UNABLE_TO_AUTHORISE_JOIN", "M_UNABLE_TO_GRANT_JOIN"})
 _PROFILE_KEYS = ("displayname", "avatar_url")
 
 
@@ -101,7 +103,13 @@ class MembershipService:
             return
         if is_guest:
             await self._check_guest_access(room)
-        content.update(await self._authorisation_of_join(room, user_id))
+        try:
+            content.update(await self._authorisation_of_join(room, user_id))
+        except MatrixError as error:
+            if error.errcode not in _FOR_OTHERS_TO_GRANT:
+                raise
+            await self._remote.join(user_id, room_id, via, content)
+            return
         await self._send(user_id, room, user_id, content)
 
     async def leave(self, user_id: str, room_id: str, reason: str | None = None) -> None:
