@@ -13,5 +13,5 @@ def _packages() -> None:
 
 
 @pytest.mark.parametrize("script", ["encryption", "verification", "conversation"])
-async def test_stories(server: ServerProcess, script: str) -> None:
-    await run_script(script, server.url, seconds=90)
+async def test_stories(shared_server: ServerProcess, script: str) -> None:
+    await run_script(script, shared_server.url, seconds=90)
