@@ -128,17 +128,18 @@ class Device:
 
 
 class Devices:
-    """Makes devices and closes them all."""
+    """Makes devices and closes them all. `suffix` ends the names of all accounts."""
 
-    def __init__(self, url: str, folder: Path) -> None:
+    def __init__(self, url: str, folder: Path, suffix: str = "") -> None:
         self._url = url
+        self._suffix = suffix
         self._folder = folder
         self._made: list[Device] = []
 
     async def register(self, name: str) -> Device:
         """A new account with its first device, syncing."""
         device = self.stranger(name)
-        good(await device.client.register(name, PASSWORD, f"{name}'s first"))
+        good(await device.client.register(device.client.user, PASSWORD, f"{name}'s first"))
         device.start()
         return device
 
@@ -163,7 +164,7 @@ class Devices:
 
     def stranger(self, name: str) -> Device:
         """A device that is not logged in."""
-        device = Device(self._url, self._folder / "store", name)
+        device = Device(self._url, self._folder / "store", name + self._suffix)
         self._made.append(device)
         return device
 

@@ -32,11 +32,14 @@ async def everybody(devices: Devices) -> tuple[Device, Device, Device, Device]:
     return alice, alice_phone, bob, bob_phone
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture
 def database_url(request: pytest.FixtureRequest) -> str | None:
-    return request.getfixturevalue("fresh_postgres_url") if request.param == "postgres" else None
+    """The database that a test's parameter names; SQLite for those without."""
+    named: str = getattr(request, "param", "sqlite")
+    return request.getfixturevalue("fresh_postgres_url") if named == "postgres" else None
 
 
+@pytest.mark.parametrize("database_url", ["sqlite", "postgres"], indirect=True)
 async def test_a_conversation_on_all_devices(devices: Devices) -> None:
     alice, alice_phone, bob, bob_phone = people = await everybody(devices)
     room_id = await encrypted_room(alice, bob)
