@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from homeserver import __version__
 from homeserver.runtime.http_client import HttpClient
 from homeserver.services.followers import Follower
+from homeserver.services.push.outcomes import DefaultPushOutcomes
+from homeserver.storage.outbound_events import note_relay
 from homeserver.web.endpoint import Route, routes_of
 from homeserver_federation.back_off import BackOff
 from homeserver_federation.client import FederationClient, build_tls_context
@@ -24,10 +26,12 @@ from homeserver_federation.outbound.room_servers import RoomServers
 from homeserver_federation.outbound.sender import FederationSender
 from homeserver_federation.outbound.to_device import ToDeviceOutbox
 from homeserver_federation.outbound.transmission import Transmission
+from homeserver_federation.parts import CoreParts, OtherHalf, RoomsOfFederation, build_rooms_of_federation
 from homeserver_federation.remote_directory import RemoteDirectory
 from homeserver_federation.remote_keys import FederatedKeys
 from homeserver_federation.remote_media import FederatedMedia
 from homeserver_federation.remote_profiles import FederatedProfiles
+from homeserver_federation.remote_servers import FederatedServers
 from homeserver_federation.request_auth import RequestAuthenticator
 from homeserver_federation.server_api.content_repository import ContentRepositoryApi
 from homeserver_federation.server_api.keys_query import KeysQueryApi
@@ -54,6 +58,7 @@ if TYPE_CHECKING:
     from homeserver.runtime.randomness import Randomness
     from homeserver.services.openid import OpenIdTokens
     from homeserver.services.profiles import Profiles
+    from homeserver.services.rooms.membership import InvitePermissions
     from homeserver.storage.changes import Change
     from homeserver.storage.database import Database
     from homeserver_config.settings import Settings
@@ -82,6 +87,7 @@ class FederationParts:
         self._randomness = randomness
         self._background = background
         self._metrics = metrics
+        self._signing_key = signing_key
         self._srv = DnsSrvLookup()
         self._http = HttpClient(
             settings.outgoing, user_agent=f"Starling/{__version__}", tls=build_tls_context(federation)
@@ -100,12 +106,14 @@ class FederationParts:
         self.profiles = FederatedProfiles(self.client)
         self.media = FederatedMedia(self.client, http)
         self.directory = RemoteDirectory(self.client)
+        self.remote = FederatedServers()
         self.to_device = ToDeviceOutbox(federation, clock)
         self.room_servers: RoomServers
         self.sender: FederationSender
         self._device_lists: DeviceListUpdates
         self._ephemeral: EphemeralNews
         self._apis: list[object] = []
+        self.of_rooms: RoomsOfFederation
 
     def attach(
         self,
@@ -115,6 +123,7 @@ class FederationParts:
         profiles: Profiles,
         media: MediaParts | None,
         openid: OpenIdTokens,
+        permissions: InvitePermissions,
     ) -> None:
         """Build what sends and answers, over the finished core."""
         settings, server_name = self._settings, self._settings.server.server_name
@@ -145,6 +154,32 @@ class FederationParts:
         presence = sync.presence if settings.presence.enabled and settings.presence.federated else None
         self._ephemeral = EphemeralNews(server_name, self._clock, self.sender, self.room_servers, sync.typing, presence)
         delegate_to = settings.well_known.delegate_to if settings.well_known.enabled else None
+        self.of_rooms = build_rooms_of_federation(
+            CoreParts(
+                server_name,
+                self._signing_key,
+                self._database,
+                self._clock,
+                self._randomness,
+                rooms.rooms,
+                rooms.events,
+                rooms.groups,
+                rooms.append,
+                DefaultPushOutcomes(),
+                permissions,
+                sync.typing,
+                encryption.to_device,
+            ),
+            OtherHalf(
+                self.client,
+                self.key_ring,
+                self.directory,
+                self.profiles,
+                note_relay,
+                join_timeout_ms=int(settings.federation.join_timeout),
+            ),
+            self.remote,
+        )
         self._apis = [
             KeysServerApi(self.own_keys, self._clock),
             KeysQueryApi(KeyNotary(self.key_ring, settings.federation, self._clock), self._clock),
@@ -161,7 +196,7 @@ class FederationParts:
 
     def routes(self) -> list[Route]:
         """The server-server API."""
-        return [route for api in self._apis for route in routes_of(api)]
+        return self.of_rooms.routes + [route for api in self._apis for route in routes_of(api)]
 
     @property
     def followers(self) -> Sequence[Follower]:
@@ -188,5 +223,6 @@ class FederationParts:
 
     async def stop(self) -> None:
         """Let go of all connections, after background tasks have ended."""
+        await self.of_rooms.transactions.stop()
         await self._http.close()
         await self._srv.close()

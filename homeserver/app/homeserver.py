@@ -78,7 +78,6 @@ class Homeserver:
         self.database = database or build_database(settings)
         self.signing_key = load_or_create_signing_key(settings.signing_key_path, self.randomness)
         server_name = settings.server.server_name
-        remote = NoRemoteServers()
         appservices = NoAppservices()
         followers = _ProfileFollowers(self.background)
         self.limits = RateLimits(settings.rate_limits, self.clock)
@@ -100,6 +99,7 @@ class Homeserver:
                 discovery,
             )
         federation = self.federation
+        remote = federation.remote if federation is not None else NoRemoteServers()
         remote_profiles = federation.profiles if federation is not None else NoRemoteProfiles()
         self.profiles = Profiles(server_name, self.database, [followers], remote_profiles)
         self.openid = OpenIdTokens(server_name, self.database, self.clock, self.randomness)
@@ -175,7 +175,9 @@ class Homeserver:
         self.user_news = StoredUserNews(self.database, self.account_data, self.push_rules)
         self.sync = build_sync(settings, self.database, self.clock, self.rooms, self.user_news, self.encryption.news)
         if federation is not None:
-            federation.attach(self.rooms, self.sync, self.encryption, self.profiles, self.media, self.openid)
+            federation.attach(
+                self.rooms, self.sync, self.encryption, self.profiles, self.media, self.openid, self.account_data
+            )
         self.user_directory = UserDirectory(settings.user_directory, self.database, self.profiles, server_name)
         self.room_retention = RoomRetention(settings.retention, self.database, self.clock)
         self._http_figures = HttpFigures(self.metrics)

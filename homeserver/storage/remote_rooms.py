@@ -5,8 +5,9 @@ Part of the room log: events get into the database here or in `room_log`, and no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import orjson
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
@@ -17,14 +18,24 @@ from homeserver.protocol.receipt import Standing
 from homeserver.protocol.room_versions import RoomVersion
 from homeserver.storage.changes import Change
 from homeserver.storage.database import Transaction
-from homeserver.storage.events import StoredEvent, batched_list, load_events, standing_code
+from homeserver.storage.events import (
+    STORED_EVENTS,
+    VISIBLE,
+    StoredEvent,
+    batched_list,
+    load_events,
+    standing_code,
+    unpack_events,
+)
 from homeserver.storage.memberships import record_membership
-from homeserver.storage.room_log import Appended, Extremity
+from homeserver.storage.room_log import AppendBatch, Appended, Extremity, append
 from homeserver.storage.room_state import StateDelta, create_group
 from homeserver.storage.room_summaries import create_summary, reset_summary, update_summary
-from homeserver.storage.tables.events import events
+from homeserver.storage.tables.events import events, redactions
 from homeserver.storage.tables.rooms import backward_extremities, memberships, room_state_log, rooms
 from homeserver.storage.upsert import insert_or_ignore
+
+Relay: TypeAlias = Callable[[Transaction, str, int], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +62,10 @@ class HistoricalEvent:
     standing: Standing = Standing.ACCEPTED
     reason: str | None = None
     state_before: int | StateDelta | None = None
+    redacted_by: StoredEvent | None = None
 
 
-_FIND_ROOM = select(rooms.c.nid, rooms.c.revision).where(rooms.c.room_id == bindparam("wanted_room"))
+_FIND_ROOM = select(rooms.c.nid, rooms.c.revision, rooms.c.version).where(rooms.c.room_id == bindparam("wanted_room"))
 _INSERT_ROOM = insert(rooms).returning(rooms.c.nid)
 _SET_ROOM = (
     update(rooms)
@@ -76,6 +88,7 @@ _PLACE = (
         reason=bindparam("why"),
         state_before_nid=bindparam("before"),
         state_after_nid=bindparam("after"),
+        redacted_by_nid=bindparam("redaction"),
     )
     .returning(events.c.nid)
 )
@@ -91,7 +104,19 @@ _BACKWARD = (
     .order_by(backward_extremities.c.depth.desc())
     .limit(bindparam("most"))
 )
+_IS_BACKWARD = (
+    select(backward_extremities.c.event_id)
+    .join(rooms, rooms.c.nid == backward_extremities.c.room_nid)
+    .where(rooms.c.room_id == bindparam("room_id"), backward_extremities.c.event_id == bindparam("target"))
+)
+_WAITING_REDACTIONS = (
+    STORED_EVENTS.join(redactions, redactions.c.redaction_nid == events.c.nid)
+    .where(redactions.c.redacts_event_id == bindparam("target"), rooms.c.room_id == bindparam("room_id"), VISIBLE)
+    .order_by(events.c.position)
+)
 _FORGET_MEMBERS = delete(memberships).where(memberships.c.room_nid == bindparam("room"))
+_FORGET_OUTLIERS = delete(events).where(events.c.room_nid == bindparam("room"), events.c.position.is_(None))
+_SET_VERSION = update(rooms).where(rooms.c.nid == bindparam("room")).values(version=bindparam("new_version"))
 _KNOWN = select(events.c.event_id).where(events.c.event_id.in_(bindparam("ids", expanding=True)))
 
 
@@ -122,6 +147,33 @@ def adopt_room(tx: Transaction, adoption: Adoption) -> Appended:
     users = tuple(state_key for kind, state_key in changes if kind == "m.room.member")
     tx.announce(Change(position, "event", adoption.room_id, users, appended))
     return appended
+
+
+def append_remote(tx: Transaction, batch: AppendBatch, relay: Relay | None = None) -> Appended:
+    """Append events of other servers: what they were missed for is no gap any more, what they miss becomes one.
+
+    `relay` notes, in the same transaction, that an event is ours to pass on although another server sent it.
+    """
+    appended = append(tx, batch)
+    room_nid = tx.connection.execute(_FIND_ROOM, {"wanted_room": batch.room_id}).one().nid
+    for item in batch.appends:
+        tx.connection.execute(_DROP_BACKWARD, {"room": room_nid, "target": item.event.event_id})
+        if relay is not None:
+            relay(tx, item.event.event_id, batch.now_ms)
+    # Only events that are built upon make a gap: nobody reads back from one that clients never see.
+    accepted = [item.event for item in batch.appends if item.standing is Standing.ACCEPTED]
+    _note_backward_extremities(tx, room_nid, accepted)
+    return appended
+
+
+def is_backward_extremity(connection: Connection, room_id: str, event_id: str) -> bool:
+    """Whether an event that is not here yet is followed by one that is."""
+    return connection.execute(_IS_BACKWARD, {"room_id": room_id, "target": event_id}).first() is not None
+
+
+def load_waiting_redactions(connection: Connection, room_id: str, event_id: str) -> list[StoredEvent]:
+    """The redactions that name an event, oldest first; whether they may take effect is not judged."""
+    return unpack_events(connection.execute(_WAITING_REDACTIONS, {"room_id": room_id, "target": event_id}))
 
 
 def store_outliers(tx: Transaction, room_id: str, some: Iterable[Event]) -> None:
@@ -173,6 +225,7 @@ def prepend_history(tx: Transaction, room_id: str, newest_first: Sequence[Histor
     oldest = tx.connection.execute(_OLDEST, {"room": room_nid}).scalar() or 0
     position = min(0, oldest)
     placed = 0
+    groups: dict[int, int] = {}
     for item in newest_first:
         tx.connection.execute(_DROP_BACKWARD, {"room": room_nid, "target": item.event.event_id})
         known = load_events(tx.connection, [item.event.event_id])[item.event.event_id]
@@ -182,12 +235,15 @@ def prepend_history(tx: Transaction, room_id: str, newest_first: Sequence[Histor
         placed += 1
         before = item.state_before
         if isinstance(before, StateDelta):
-            before = create_group(tx.connection, room_nid, before)
+            # Events between two changes of the state share one delta, which becomes one group.
+            if id(before) not in groups:
+                groups[id(before)] = create_group(tx.connection, room_nid, before)
+            before = groups[id(before)]
         after = before
         if before is not None and item.event.is_state and item.standing is not Standing.REJECTED:
             delta = StateDelta(before, {item.event.key: item.event.event_id})
             after = create_group(tx.connection, room_nid, delta)
-        _place(tx, item.event, position, item.standing, item.reason, before, after)
+        _place(tx, item.event, position, item.standing, item.reason, before, after, item.redacted_by)
     _note_backward_extremities(tx, room_nid, [item.event for item in newest_first])
     return placed
 
@@ -206,11 +262,23 @@ def note_gap(tx: Transaction, room_id: str, some: Sequence[Event]) -> None:
 def _open_room(tx: Transaction, room_id: str, version: RoomVersion, now_ms: int) -> tuple[int, int]:
     row = tx.connection.execute(_FIND_ROOM, {"wanted_room": room_id}).first()
     if row is not None:
+        if row.version != version.identifier:
+            _change_version(tx, row.nid, row.revision, version)
         return row.nid, row.revision
     values = {"room_id": room_id, "version": version.identifier}
     room_nid = int(tx.connection.execute(_INSERT_ROOM, values).scalar_one())
     create_summary(tx.connection, room_nid, now_ms)
     return room_nid, 0
+
+
+def _change_version(tx: Transaction, room_nid: int, revision: int, version: RoomVersion) -> None:
+    """Forget what was believed of a room under another version: an invite or knock alone says whatever it likes."""
+    if revision != 0:
+        raise ValueError("the version of a room that this server has been in is known for certain")
+    tx.connection.execute(_FORGET_MEMBERS, {"room": room_nid})
+    reset_summary(tx.connection, room_nid)
+    tx.connection.execute(_FORGET_OUTLIERS, {"room": room_nid})
+    tx.connection.execute(_SET_VERSION, {"room": room_nid, "new_version": version.identifier})
 
 
 def _set_room(
@@ -234,6 +302,7 @@ def _place(
     reason: str | None,
     before: int | None,
     after: int | None,
+    redacted_by: StoredEvent | None = None,
 ) -> int:
     values = {
         "target": event.event_id,
@@ -242,6 +311,7 @@ def _place(
         "why": reason,
         "before": before,
         "after": after,
+        "redaction": redacted_by.nid if redacted_by is not None else None,
     }
     return int(tx.connection.execute(_PLACE, values).scalar_one())
 

@@ -56,6 +56,15 @@ class Append:
     scope: str = ""
     # Set for events of other servers, which may have come before as outliers.
     may_be_known: bool = False
+    # A redaction that came before its target, and takes effect now that this is the target.
+    redacted_by: StoredEvent | None = None
+
+
+class RoomHandle(NamedTuple):
+    """What the log needs to know of a room to extend it. Opaque to everybody else."""
+
+    room_nid: int
+    state_group: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +83,8 @@ class AppendBatch:
     now_ms: int
     server_name: str
     current_state: StateDelta | None = None
+    # The room's row as memory has it; without it the row is looked up.
+    row: RoomHandle | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +192,9 @@ def _open_room(tx: Transaction, batch: AppendBatch) -> tuple[int, int, int | Non
         )
         create_summary(tx.connection, nid, batch.now_ms)
         return nid, 0, None
+    if batch.row is not None:
+        # Whether memory was right shows when the row is updated: it must still have this revision.
+        return batch.row.room_nid, batch.revision, batch.row.state_group
     row = tx.connection.execute(_FIND_ROOM, {"wanted_room": batch.room_id}).one()
     if row.revision != batch.revision:
         raise RoomMoved(batch.room_id)
@@ -216,6 +230,7 @@ def _append_event(tx: Transaction, batch: AppendBatch, item: Append, progress: _
             item.notify,
             item.thread_root,
             item.transaction,
+            redacted_by=item.redacted_by.event if item.redacted_by is not None else None,
             mentions=item.mentions,
         )
     )
@@ -244,6 +259,7 @@ _PLACE_OUTLIER = (
         state_after_nid=bindparam("group"),
         notify=bindparam("notifies"),
         thread_root=bindparam("thread"),
+        redacted_by_nid=bindparam("redaction"),
     )
     .returning(events.c.nid)
 )
@@ -271,6 +287,7 @@ def _insert_event(tx: Transaction, item: Append, room_nid: int, position: int, g
         "state_after_nid": group,
         "notify": item.notify,
         "thread_root": item.thread_root,
+        "redacted_by_nid": item.redacted_by.nid if item.redacted_by is not None else None,
         "pdu": orjson.dumps(event.pdu),
     }
     return int(tx.connection.execute(_INSERT_EVENT, values).scalar_one())
@@ -286,6 +303,7 @@ def _place_outlier(tx: Transaction, item: Append, position: int, group: int | No
         "group": group,
         "notifies": item.notify,
         "thread": item.thread_root,
+        "redaction": item.redacted_by.nid if item.redacted_by is not None else None,
     }
     found: int | None = tx.connection.execute(_PLACE_OUTLIER, values).scalar()
     return found

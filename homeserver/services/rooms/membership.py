@@ -25,6 +25,8 @@ _CREATE: StateKey = ("m.room.create", "")
 _POWER_LEVELS: StateKey = ("m.room.power_levels", "")
 _JOIN_RULES: StateKey = ("m.room.join_rules", "")
 _GUEST_ACCESS: StateKey = ("m.room.guest_access", "")
+# A restricted join that this server cannot let in may be let in by another one in the room.
+_FOR_OTHERS_TO_GRANT = frozenset({"M_UNABLE_TO_AUTHORISE_JOIN", "M_UNABLE_TO_GRANT_JOIN"})
 _PROFILE_KEYS = ("displayname", "avatar_url")
 
 
@@ -101,7 +103,13 @@ class MembershipService:
             return
         if is_guest:
             await self._check_guest_access(room)
-        content.update(await self._authorisation_of_join(room, user_id))
+        try:
+            content.update(await self._authorisation_of_join(room, user_id))
+        except MatrixError as error:
+            if error.errcode not in _FOR_OTHERS_TO_GRANT or not self._has_other_servers(room):
+                raise
+            await self._remote.join(user_id, room_id, via, content)
+            return
         await self._send(user_id, room, user_id, content)
 
     async def leave(self, user_id: str, room_id: str, reason: str | None = None) -> None:
@@ -264,10 +272,11 @@ class MembershipService:
         """Whether this server takes part in the room: some local user is joined to it, or it was made here."""
         if "join" in room.local_members.values():
             return True
-        creator = room.state_id(*_CREATE)
-        return creator is not None and not any(
-            key[0] == MEMBER and server_name_of(key[1]) != self._server_name for key in room.state
-        )
+        return room.state_id(*_CREATE) is not None and not self._has_other_servers(room)
+
+    def _has_other_servers(self, room: Room) -> bool:
+        """Whether anybody from elsewhere is, or ever was, in the room."""
+        return any(key[0] == MEMBER and server_name_of(key[1]) != self._server_name for key in room.state)
 
     @staticmethod
     def _check_joined(room: Room, user_id: str) -> None:
