@@ -3,13 +3,18 @@ No test is skipped for want of a server: a machine without one gets it from a wh
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
+from server_kit import Server, running_server
 from servers import PostgresServer, SharedServers
+
+from homeserver.storage.database import Database
+from homeserver.storage.postgres import PostgresDatabase
+from homeserver.storage.sqlite import SqliteDatabase
 
 _SHARED = pytest.StashKey[SharedServers]()
 _numbers = count()
@@ -56,8 +61,6 @@ def postgres_url(postgres_server: PostgresServer, worker_number: int) -> str:
 @pytest.fixture(scope="session")
 def postgres_template(postgres_server: PostgresServer, worker_number: int) -> str:
     """The name of a database with the schema in it, to be copied."""
-    from homeserver.storage.postgres import PostgresDatabase
-
     name = f"template_{worker_number}"
     url = postgres_server.create_database(name)
 
@@ -82,3 +85,18 @@ def fresh_postgres_url(postgres_server: PostgresServer, postgres_template: str, 
 def redis_url(request: pytest.FixtureRequest, worker_number: int) -> str:
     """A Redis database of this worker's own. Channels are shared by all: use a prefix of your own for them."""
     return request.config.stash[_SHARED].redis().url(worker_number)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def closed_database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    """A new database of each kind, not yet open. Not async: the PostgreSQL fixture runs an event loop of its own."""
+    if request.param == "sqlite":
+        return SqliteDatabase(tmp_path / "test.db", synchronous="OFF")
+    return PostgresDatabase(request.getfixturevalue("fresh_postgres_url"))
+
+
+@pytest.fixture
+async def server(tmp_path: Path, closed_database: Database) -> AsyncIterator[Server]:
+    """A running homeserver on each kind of database."""
+    async with running_server(tmp_path, closed_database) as running:
+        yield running

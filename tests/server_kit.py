@@ -116,6 +116,8 @@ def settings_for(folder: Path, **sections: Any) -> Settings:
             "server": {"server_name": SERVER, "data_directory": str(folder)},
             "registration": {"mode": "open"},
             "rate_limits": {"enabled": False},
+            # Its news come when they please, and would end the waiting of tests that wait for something else.
+            "presence": {"enabled": False},
             **sections,
         }
     )

@@ -54,6 +54,7 @@ class ServerProcess:
         if database_url is not None:
             settings["database"] = {"url": database_url}
         settings.update(sections or {})
+        self.log = folder / "log"
         self.config = folder / "homeserver.yaml"
         self.config.write_bytes(orjson.dumps(settings))
         self._process: subprocess.Popen[bytes] | None = None
@@ -73,7 +74,7 @@ class ServerProcess:
             str(ROOT / part) for part in ("", "config", "federation", "plugins")
         )
         code = "from homeserver.cli import main; main()"
-        with (self.folder / "log").open("ab") as log:
+        with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", code, "run", "-c", str(self.config)], env=environment, stdout=log, stderr=log
             )
@@ -84,7 +85,7 @@ class ServerProcess:
                         if answer.status == 200:
                             return
                 await asyncio.sleep(0.05)
-        raise RuntimeError(f"the server did not start: {(self.folder / 'log').read_text()}")
+        raise RuntimeError(f"the server did not start: {self.log.read_text()}")
 
     def kill(self) -> None:
         """End it without any chance to tidy up."""

@@ -41,15 +41,16 @@ class SrvLookup(Protocol):
 
 
 class DnsSrvLookup:
-    """Asks the name servers of this machine. `close` it at the end."""
+    """Asks the name servers given (`address:port`), by default those of this machine. `close` it at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, name_servers: Sequence[str] | None = None) -> None:
+        self._name_servers = name_servers
         self._resolver: aiodns.DNSResolver | None = None
 
     async def lookup(self, name: str) -> Sequence[SrvRecord]:
         """The records of a name. Raises SrvServiceRefused."""
         if self._resolver is None:
-            self._resolver = aiodns.DNSResolver(timeout=_TIMEOUT_S / 2, tries=2)
+            self._resolver = aiodns.DNSResolver(self._name_servers, timeout=_TIMEOUT_S / 4, tries=2)
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 answer = await self._resolver.query_dns(name, "SRV")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, text
@@ -18,8 +17,6 @@ from homeserver.storage.database import Database, Job, Outcome, StorageClosed, T
 from homeserver.storage.schema import prepare_schema
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from homeserver.storage.changes import Change
 
 P = ParamSpec("P")
@@ -47,6 +44,7 @@ class PostgresDatabase(Database):
         self._read_slots = asyncio.Semaphore(readers)
         self._writes: asyncio.Queue[Job] = asyncio.Queue()
         self._writer: asyncio.Task[None] | None = None
+        self._write_connection: AsyncConnection | None = None
 
     async def open(self) -> None:
         try:
@@ -73,6 +71,7 @@ class PostgresDatabase(Database):
         self._writer.cancel()
         await asyncio.gather(self._writer, return_exceptions=True)
         self._writer = None
+        await self._close_write_connection()
         await self._engine.dispose()
 
     async def read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -129,14 +128,26 @@ class PostgresDatabase(Database):
             outcome.job.resolve(outcome.result, outcome.error)
 
     async def _run_transaction(self, jobs: list[Job]) -> tuple[list[Outcome], list[Change], int | None]:
-        async with self._write_connection() as connection, connection.begin():
-            return await connection.run_sync(_run, jobs)
+        connection = await self._open_write_connection()
+        try:
+            async with connection.begin():
+                return await connection.run_sync(_run, jobs)
+        finally:
+            if connection.invalidated:
+                await self._close_write_connection()
 
-    @asynccontextmanager
-    async def _write_connection(self) -> AsyncIterator[AsyncConnection]:
-        async with self._engine.connect() as connection:
+    async def _open_write_connection(self) -> AsyncConnection:
+        """The connection all writes go through, held: taking one from the pool for each costs more than a statement."""
+        if self._write_connection is None:
+            connection = await self._engine.connect()
             # A writer waits for the counter's row lock, then must see what the holder committed.
-            yield await connection.execution_options(isolation_level="READ COMMITTED")
+            self._write_connection = await connection.execution_options(isolation_level="READ COMMITTED")
+        return self._write_connection
+
+    async def _close_write_connection(self) -> None:
+        connection, self._write_connection = self._write_connection, None
+        if connection is not None:
+            await connection.close()
 
 
 def _run(connection: Connection, jobs: list[Job]) -> tuple[list[Outcome], list[Change], int | None]:

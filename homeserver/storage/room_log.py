@@ -60,6 +60,13 @@ class Append:
     redacted_by: StoredEvent | None = None
 
 
+class RoomHandle(NamedTuple):
+    """What the log needs to know of a room to extend it. Opaque to everybody else."""
+
+    room_nid: int
+    state_group: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class AppendBatch:
     """Events of one room to be written together, oldest first.
@@ -76,6 +83,8 @@ class AppendBatch:
     now_ms: int
     server_name: str
     current_state: StateDelta | None = None
+    # The room's row as memory has it; without it the row is looked up.
+    row: RoomHandle | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +192,9 @@ def _open_room(tx: Transaction, batch: AppendBatch) -> tuple[int, int, int | Non
         )
         create_summary(tx.connection, nid, batch.now_ms)
         return nid, 0, None
+    if batch.row is not None:
+        # Whether memory was right shows when the row is updated: it must still have this revision.
+        return batch.row.room_nid, batch.revision, batch.row.state_group
     row = tx.connection.execute(_FIND_ROOM, {"wanted_room": batch.room_id}).one()
     if row.revision != batch.revision:
         raise RoomMoved(batch.room_id)

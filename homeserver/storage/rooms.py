@@ -17,6 +17,7 @@ from homeserver.storage.upsert import insert_or_ignore
 class RoomRow(NamedTuple):
     """What an append compares and sets."""
 
+    room_nid: int
     version: str
     revision: int
     latest_position: int
@@ -33,6 +34,7 @@ class Alias(NamedTuple):
 
 
 _ROOM = select(
+    rooms.c.nid,
     rooms.c.version,
     rooms.c.revision,
     rooms.c.latest_position,

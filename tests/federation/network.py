@@ -224,7 +224,11 @@ class FakeServer:
     async def ask(
         self, server: FederatedServer, method: str, target: str, content: Any = NO_CONTENT, **changed: Any
     ) -> tuple[int, Any]:
-        """A signed request to a server; status and JSON of its answer. `changed` replaces parts of what is signed."""
+        """A signed request to a server; status and JSON of its answer.
+
+        `changed` spoils it: `destination` is what is signed, `sent_target` and `body` what is sent in place of what
+        is signed, `header` the whole Authorization header.
+        """
         answer = await self.ask_raw(server, method, target, content, **changed)
         return answer[0], orjson.loads(answer[2])
 
@@ -237,7 +241,7 @@ class FakeServer:
         )
         body = None if content is NO_CONTENT else orjson.dumps(changed.get("body", content))
         async with aiohttp.ClientSession() as session:
-            url = URL(server.url + changed.get("target", target), encoded=True)
+            url = URL(server.url + changed.get("sent_target", target), encoded=True)
             async with session.request(method, url, data=body, headers={"Authorization": header}) as answer:
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 return answer.status, headers, await answer.read()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from interop.nio_device import Devices
 from server_process import ServerProcess
 
 SECTIONS = {"presence": {"enabled": True}}
+_numbers = count()
 
 
 @pytest.fixture
@@ -20,17 +23,39 @@ def database_url() -> str | None:
 
 @pytest.fixture
 async def server(tmp_path: Path, database_url: str | None) -> AsyncIterator[ServerProcess]:
+    """A server of the test's own."""
     running = ServerProcess(tmp_path, database_url=database_url, sections=SECTIONS)
     try:
         await running.start()
         yield running
     finally:
         running.stop()
-    assert "Traceback" not in (tmp_path / "log").read_text()
+    assert "Traceback" not in running.log.read_text()
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server for all tests that do nothing to it: starting one takes longer than most conversations."""
+    running = ServerProcess(tmp_path_factory.mktemp("interop"), sections=SECTIONS)
+    try:
+        asyncio.run(running.start())
+        yield running
+    finally:
+        running.stop()
+    assert "Traceback" not in running.log.read_text()
 
 
 @pytest.fixture
 async def devices(server: ServerProcess, tmp_path: Path) -> AsyncIterator[Devices]:
+    """Makes devices on the test's own server."""
     made = Devices(server.url, tmp_path)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def guests(shared_server: ServerProcess, tmp_path: Path) -> AsyncIterator[Devices]:
+    """Makes devices on the shared server, under names that no other test has."""
+    made = Devices(shared_server.url, tmp_path, suffix=f"-{next(_numbers)}")
     yield made
     await made.close()

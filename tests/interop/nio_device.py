@@ -53,11 +53,18 @@ class Device:
         """Begin to sync. The library uploads keys, asks for devices and claims keys meanwhile."""
         self._syncing = asyncio.create_task(self.client.sync_forever(timeout=10_000, full_state=True))
 
+    async def pause(self) -> None:
+        """End the syncing."""
+        if self._syncing is None:
+            return
+        self._syncing.cancel()
+        await asyncio.wait([self._syncing])
+        self._syncing = None
+        await asyncio.sleep(0.01)  # the library cancels its requests without waiting for their end
+
     async def stop(self) -> None:
         """End the syncing and close the connections; the store stays in its folder."""
-        if self._syncing is not None:
-            self._syncing.cancel()
-            await asyncio.wait([self._syncing])
+        await self.pause()
         await self.client.close()
 
     async def until(self, found: Callable[[], T | None]) -> T:
@@ -121,23 +128,24 @@ class Device:
 
 
 class Devices:
-    """Makes devices and closes them all."""
+    """Makes devices and closes them all. `suffix` ends the names of all accounts."""
 
-    def __init__(self, url: str, folder: Path) -> None:
+    def __init__(self, url: str, folder: Path, suffix: str = "") -> None:
         self._url = url
+        self._suffix = suffix
         self._folder = folder
         self._made: list[Device] = []
 
     async def register(self, name: str) -> Device:
         """A new account with its first device, syncing."""
-        device = self._device(name)
-        good(await device.client.register(name, PASSWORD, f"{name}'s first"))
+        device = self.stranger(name)
+        good(await device.client.register(device.client.user, PASSWORD, f"{name}'s first"))
         device.start()
         return device
 
     async def log_in(self, name: str) -> Device:
         """One more device of an account, syncing."""
-        device = self._device(name)
+        device = self.stranger(name)
         good(await device.client.login(PASSWORD, f"{name}'s other"))
         device.start()
         return device
@@ -154,8 +162,9 @@ class Devices:
     async def close(self) -> None:
         await asyncio.gather(*(device.stop() for device in self._made))
 
-    def _device(self, name: str) -> Device:
-        device = Device(self._url, self._folder / "store", name)
+    def stranger(self, name: str) -> Device:
+        """A device that is not logged in."""
+        device = Device(self._url, self._folder / "store", name + self._suffix)
         self._made.append(device)
         return device
 

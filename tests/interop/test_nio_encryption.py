@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from interop.nio_device import PASSWORD, Device, Devices, good
-from nio import DeleteDevicesAuthResponse, EnableEncryptionBuilder, InviteMemberEvent
+from nio import DeleteDevicesAuthResponse, EnableEncryptionBuilder, InviteMemberEvent, SyncError
 from nio.crypto import Sas
 from nio.events import MegolmEvent, ReactionEvent, RedactionEvent, RoomMessageText
 from nio.events.to_device import KeyVerificationAccept, KeyVerificationKey, KeyVerificationMac, KeyVerificationStart
@@ -32,11 +32,14 @@ async def everybody(devices: Devices) -> tuple[Device, Device, Device, Device]:
     return alice, alice_phone, bob, bob_phone
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture
 def database_url(request: pytest.FixtureRequest) -> str | None:
-    return request.getfixturevalue("fresh_postgres_url") if request.param == "postgres" else None
+    """The database that a test's parameter names; SQLite for those without."""
+    named: str = getattr(request, "param", "sqlite")
+    return request.getfixturevalue("fresh_postgres_url") if named == "postgres" else None
 
 
+@pytest.mark.parametrize("database_url", ["sqlite", "postgres"], indirect=True)
 async def test_a_conversation_on_all_devices(devices: Devices) -> None:
     alice, alice_phone, bob, bob_phone = people = await everybody(devices)
     room_id = await encrypted_room(alice, bob)
@@ -138,9 +141,12 @@ async def test_devices_are_renamed_and_deleted(devices: Devices) -> None:
     auth["identifier"] = {"type": "m.id.user", "user": alice.user_id}
     good(await alice.client.delete_devices([alice_phone.device_id], auth))
     await bob.until(lambda: alice_phone.device_id not in _active(bob, alice.user_id))
+    await alice_phone.event(SyncError)
+    await alice_phone.pause()
     refused = await alice_phone.client.whoami()
     assert (refused.status_code, getattr(refused, "soft_logout", False)) == ("M_UNKNOWN_TOKEN", False)
 
+    await bob_phone.pause()
     good(await bob_phone.client.logout())
     await alice.until(lambda: bob_phone.device_id not in _active(alice, bob.user_id))
     await bob.say(room_id, "only the two of us")

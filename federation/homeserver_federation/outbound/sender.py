@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from homeserver_federation.outbound.unsent import Unsent
 
 FOLLOWER = "federation_sender"
-_RETRY_EVERY_S = 2.0
+_RETRY_EVERY_S = 1.0
 _LOOK_EVERY_S = 60.0
 _RETENTION_EVERY_S = 3_600.0
 _GIVE_UP_AFTER_MS = 30 * 86_400_000

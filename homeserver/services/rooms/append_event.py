@@ -211,6 +211,7 @@ class AppendEvent:
             tuple(chain.extremities),
             self._clock.now_ms(),
             self._server_name,
+            row=room.handle,
         )
 
     async def create(

@@ -106,7 +106,7 @@ class MembershipService:
         try:
             content.update(await self._authorisation_of_join(room, user_id))
         except MatrixError as error:
-            if error.errcode not in _FOR_OTHERS_TO_GRANT:
+            if error.errcode not in _FOR_OTHERS_TO_GRANT or not self._has_other_servers(room):
                 raise
             await self._remote.join(user_id, room_id, via, content)
             return
@@ -272,10 +272,11 @@ class MembershipService:
         """Whether this server takes part in the room: some local user is joined to it, or it was made here."""
         if "join" in room.local_members.values():
             return True
-        creator = room.state_id(*_CREATE)
-        return creator is not None and not any(
-            key[0] == MEMBER and server_name_of(key[1]) != self._server_name for key in room.state
-        )
+        return room.state_id(*_CREATE) is not None and not self._has_other_servers(room)
+
+    def _has_other_servers(self, room: Room) -> bool:
+        """Whether anybody from elsewhere is, or ever was, in the room."""
+        return any(key[0] == MEMBER and server_name_of(key[1]) != self._server_name for key in room.state)
 
     @staticmethod
     def _check_joined(room: Room, user_id: str) -> None:

@@ -20,7 +20,7 @@ from homeserver.runtime.bounded_cache import BoundedCache
 from homeserver.storage.changes import Change
 from homeserver.storage.database import Database
 from homeserver.storage.memberships import load_local_members
-from homeserver.storage.room_log import Appended, Extremity
+from homeserver.storage.room_log import Appended, Extremity, RoomHandle
 from homeserver.storage.room_state import StateMap, apply_changes, load_state
 from homeserver.storage.room_summaries import MemberCounts, load_member_counts
 from homeserver.storage.rooms import find_room
@@ -51,6 +51,7 @@ class Room:
         "resolved_at",
         "revision",
         "room_id",
+        "row_nid",
         "server_name",
         "state",
         "state_group",
@@ -66,6 +67,7 @@ class Room:
         room_id: str,
         version: RoomVersion,
         *,
+        row_nid: int,
         revision: int,
         extremities: tuple[Extremity, ...],
         state_group: int | None,
@@ -81,6 +83,7 @@ class Room:
         # Requests to write that wait for the lock, and the task that will write them.
         self.waiting: list[Any] = []
         self.writer: asyncio.Task[None] | None = None
+        self.row_nid = row_nid
         self.revision = revision
         self.extremities = extremities
         self.state_group = state_group
@@ -134,6 +137,11 @@ class Room:
                 found.append(stored)
         found.reverse()
         return found
+
+    @property
+    def handle(self) -> RoomHandle:
+        """What the log needs to know to extend this room."""
+        return RoomHandle(self.row_nid, self.state_group)
 
     @property
     def joined_count(self) -> int:
@@ -243,6 +251,7 @@ def _load_room(connection: Connection, room_id: str, server_name: str) -> Room |
     return Room(
         room_id,
         get_room_version(row.version),
+        row_nid=row.room_nid,
         revision=row.revision,
         extremities=tuple(Extremity(*extremity) for extremity in orjson.loads(row.forward_extremities)),
         state_group=row.state_group,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from homeserver.protocol.errors import not_found
 from homeserver.protocol.events import StateKey
+from homeserver.protocol.receipt import Standing
 from homeserver.protocol.sync_filters import EventFilter
 from homeserver.services.remote_servers import RemoteServers
 from homeserver.services.rooms.event_store import EventStore
@@ -136,6 +137,7 @@ class Timeline:
         if (
             stored is None
             or stored.position is None
+            or stored.standing is Standing.REJECTED
             or stored.event.room_id != room.room_id
             or not await self._visibility.visible(viewer, room, [stored])
         ):
