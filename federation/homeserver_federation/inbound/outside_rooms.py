@@ -23,17 +23,19 @@ class OutsideRooms:
         self._clock = clock
         self._server_name = server_name
 
-    async def receive(self, event: Event, room: Room) -> None:
+    async def receive(self, event: Event, room: Room) -> bool:
         """Take a properly signed event of such a room, if it ends an invite or a knock of a local user."""
         if event.membership not in {"leave", "ban"} or event.state_key is None:
-            return
+            return False
         if server_name_of(event.state_key) != self._server_name:
-            return
+            return False
         present = await self._database.read(find_membership, room.room_id, event.state_key)
         if present is None or present.membership not in {"invite", "knock"}:
-            return
-        if present.event_id in event.auth_event_ids:
-            await self.record(event)
+            return False
+        if present.event_id not in event.auth_event_ids:
+            return False
+        await self.record(event)
+        return True
 
     async def record(self, event: Event) -> None:
         """Make an event the membership of a local user in a room that this server is not in."""

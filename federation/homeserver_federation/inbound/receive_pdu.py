@@ -100,8 +100,8 @@ class ReceivePdu:
             events, results = await self._parse(room, pdus)
             if not is_resident(room):
                 for event_id, event in events.items():
-                    await self._outside.receive(event, room)
-                    results[event_id] = Received(dropped="This server is not in the room.")
+                    is_ours = await self._outside.receive(event, room)
+                    results[event_id] = Received(dropped=None if is_ours else "This server is not in the room.")
                 return results
             if not await self._access.is_allowed(origin, room):
                 return {event_id: Received(dropped="Your server is not allowed here.") for event_id in results | events}

@@ -68,4 +68,4 @@ def _log_refusals(server_name: str, answer: Any) -> None:
     pdus = answer.get("pdus") if isinstance(answer, dict) else None
     for event_id, result in pdus.items() if isinstance(pdus, dict) else ():
         if isinstance(result, dict) and result.get("error"):
-            _log.info("event refused", server=server_name, event=event_id, reason=str(result["error"])[:500])
+            _log.info("event refused", server=server_name, event_id=event_id, reason=str(result["error"])[:500])
