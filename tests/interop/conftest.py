@@ -11,7 +11,10 @@ import pytest
 from interop.nio_device import Devices
 from server_process import ServerProcess
 
-SECTIONS = {"presence": {"enabled": True}}
+SECTIONS = {
+    "presence": {"enabled": True},
+    "plugins": [{"name": "media_disk"}, {"name": "media_thumbnails"}],
+}
 _numbers = count()
 
 

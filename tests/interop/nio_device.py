@@ -20,7 +20,7 @@ from nio.events.presence import PresenceEvent
 from nio.events.to_device import ToDeviceEvent
 
 PASSWORD = "a long pass phrase"
-PATIENCE_S = 15
+PATIENCE_S = 30
 T = TypeVar("T")
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import secrets
 
 import pytest
 from interop.nio_device import PASSWORD, Device, Devices, good
 from nio import DeleteDevicesAuthResponse, EnableEncryptionBuilder, InviteMemberEvent, SyncError
 from nio.crypto import Sas
+from nio.crypto.attachments import decrypt_attachment
 from nio.events import MegolmEvent, ReactionEvent, RedactionEvent, RoomMessageText
+from nio.events.room_events import RoomEncryptedFile
 from nio.events.to_device import KeyVerificationAccept, KeyVerificationKey, KeyVerificationMac, KeyVerificationStart
 from server_process import ServerProcess
 
@@ -74,6 +78,20 @@ async def test_a_conversation_on_all_devices(devices: Devices) -> None:
     await alice.say(room_id, "welcome, tablet")
     assert (await tablet.text("welcome, tablet")).decrypted
     assert any(isinstance(event, MegolmEvent) for event in tablet.seen)  # what was said before it came
+
+
+async def test_files_are_encrypted_before_they_are_uploaded(devices: Devices) -> None:
+    alice, bob = await asyncio.gather(devices.register("alice"), devices.register("bob"))
+    room_id = await encrypted_room(alice, bob)
+    await asyncio.gather(*(device.knows_room(room_id, alice, bob) for device in (alice, bob)))
+    secret = secrets.token_bytes(300_000)
+    uploaded, keys = await alice.client.upload(lambda *_: io.BytesIO(secret), "application/pdf", encrypt=True)
+    file = {**keys, "url": good(uploaded).content_uri, "mimetype": "application/pdf"}
+    await alice.send(room_id, {"msgtype": "m.file", "body": "will.pdf", "file": file})
+    sent = await bob.event(RoomEncryptedFile)
+    fetched = good(await bob.client.download(sent.url)).body
+    assert fetched != secret
+    assert decrypt_attachment(fetched, sent.key["k"], sent.hashes["sha256"], sent.iv) == secret
 
 
 async def test_emoji_are_compared_by_messages_to_devices(devices: Devices) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from typing import Any
 
 from interop.nio_device import PASSWORD, Device, Devices, good
 from nio import ErrorResponse, InviteMemberEvent, LoginError, RoomGetEventError, RoomVisibility, SyncResponse
-from nio.api import RelationshipType
+from nio.api import RelationshipType, ResizingMethod
 from nio.events import RedactedEvent, RoomMemberEvent, RoomUpgradeEvent
 from nio.events.account_data import FullyReadEvent
 from nio.events.ephemeral import ReceiptEvent, TypingNoticeEvent
 from nio.events.presence import PresenceEvent
+from nio.events.room_events import RoomMessageImage
+from PIL import Image
 
 
 async def two_in_a_room(devices: Devices, **wanted: Any) -> tuple[Device, Device, str]:
@@ -41,6 +44,7 @@ async def test_accounts(guests: Devices) -> None:
     good(await alice.client.set_avatar("mxc://localhost/abcdef"))
     profile = good(await alice.client.get_profile())
     assert (profile.displayname, profile.avatar_url) == ("Alice in Wonderland", "mxc://localhost/abcdef")
+    assert good(await alice.client.get_openid_token(alice.user_id)).matrix_server_name == "localhost"
 
 
 async def test_people_notice_each_other(guests: Devices) -> None:
@@ -165,3 +169,31 @@ async def test_public_rooms_and_moderation(guests: Devices) -> None:
     good(await alice.client.room_put_state(space, "m.space.child", {"via": ["localhost"]}, square))
     hierarchy = good(await alice.client.space_get_hierarchy(space))
     assert {room["room_id"] for room in hierarchy.rooms} == {space, square}
+
+
+async def test_pictures_and_their_thumbnails(guests: Devices) -> None:
+    alice, bob, room_id = await two_in_a_room(guests)
+    picture = png(640, 480)
+    uploaded, keys = await alice.client.upload(lambda *_: io.BytesIO(picture), "image/png", "garden.png")
+    uri = str(good(uploaded).content_uri)
+    assert keys is None
+    await alice.send(
+        room_id, {"msgtype": "m.image", "body": "garden.png", "url": uri, "info": {"mimetype": "image/png"}}
+    )
+    shown = await bob.event(RoomMessageImage)
+    fetched = good(await bob.client.download(shown.url))
+    assert (fetched.body, fetched.content_type, fetched.filename) == (picture, "image/png", "garden.png")
+    server_name, media_id = uri.removeprefix("mxc://").split("/")
+    thumbnail = good(await bob.client.thumbnail(server_name, media_id, 96, 96, ResizingMethod.crop))
+    assert Image.open(io.BytesIO(thumbnail.body)).size == (96, 96)
+    missing = await bob.client.download(f"mxc://{server_name}/nothing-like-it")
+    assert missing.status_code == "M_NOT_FOUND"
+    limit = good(await bob.client.content_repository_config()).upload_size
+    assert limit >= len(picture)
+
+
+def png(width: int, height: int) -> bytes:
+    """A picture with a colour gradient."""
+    buffer = io.BytesIO()
+    Image.linear_gradient("L").resize((width, height)).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -91,6 +91,17 @@ play(async () => {
     while (await window.paginate(sdk.Direction.Forward, 20));
     assert.equal(window.getEvents().at(-1).getContent().body, "line 39");
 
+    // A picture, which only those who are logged in may fetch.
+    const bytes = Buffer.from("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==", "base64");
+    const { content_uri: uri } = await alice.uploadContent(bytes, { name: "dot.png", type: "image/png" });
+    await alice.sendMessage(roomId, { msgtype: "m.image", body: "dot.png", url: uri });
+    const picture = await text(bob, roomId, "dot.png");
+    const address = bob.mxcUrlToHttp(picture.getContent().url, undefined, undefined, undefined, true, true, true);
+    assert.equal((await fetch(address)).status, 401);
+    const fetched = await fetch(address, { headers: { Authorization: `Bearer ${bob.getAccessToken()}` } });
+    assert.equal(fetched.headers.get("content-type"), "image/png");
+    assert.deepEqual(Buffer.from(await fetched.arrayBuffer()), bytes);
+
     // Account data and tags reach the other requests of the same user.
     await bob.setRoomTag(roomId, "m.favourite", { order: 0.5 });
     await until(bob, sdk.RoomEvent.Tags, () => bobs.tags["m.favourite"]?.order === 0.5);

@@ -6,7 +6,7 @@ import * as sdk from "matrix-js-sdk";
 import { logger } from "matrix-js-sdk/lib/logger.js";
 
 export const PASSWORD = "a long pass phrase";
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = 30_000;
 const url = process.argv[2];
 const people = [];
 
