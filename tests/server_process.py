@@ -79,7 +79,7 @@ class ServerProcess:
                 [sys.executable, "-c", code, "run", "-c", str(self.config)], env=environment, stdout=log, stderr=log
             )
         async with aiohttp.ClientSession() as session:
-            for _ in range(200):
+            for _ in range(1_200):
                 with contextlib.suppress(aiohttp.ClientError):
                     async with session.get(f"{self.url}/health") as answer:
                         if answer.status == 200:

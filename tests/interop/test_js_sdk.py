@@ -14,4 +14,4 @@ def _packages() -> None:
 
 @pytest.mark.parametrize("script", ["encryption", "verification", "conversation"])
 async def test_stories(shared_server: ServerProcess, script: str) -> None:
-    await run_script(script, shared_server.url, seconds=90)
+    await run_script(script, shared_server.url, seconds=240)
