@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _FACTOR = 2
 _FORGET_AFTER_MS = 30 * 86_400_000
 _MOST_SERVERS = 50_000
+_CONTACT_COUNTS_EVERY_MS = 30_000
 
 
 class BackOff:
@@ -37,6 +38,8 @@ class BackOff:
         self._randomness = randomness
         self._failing: dict[str, BackOffRow] = {}
         self._listeners: list[Callable[[str], None]] = []
+        # When a failing server last got in touch with us.
+        self._contacts: dict[str, int] = {}
 
     async def load(self) -> None:
         """Take over what an earlier run of the server learned."""
@@ -83,8 +86,23 @@ class BackOff:
         self._failing[server_name] = row
         await self._database.write(store_back_off, row)
 
+    async def heard_from(self, server_name: str) -> None:
+        """The server asked something of us, so it is worth a try. But some can send and not be reached: their requests
+        count once in a while only.
+        """
+        if server_name not in self._failing:
+            return
+        now_ms = self._clock.now_ms()
+        if now_ms - self._contacts.get(server_name, 0) >= _CONTACT_COUNTS_EVERY_MS:
+            await self._recover(server_name)
+            self._contacts[server_name] = now_ms
+
     async def succeeded(self, server_name: str) -> None:
-        """The server answered, or asked something of us: it works."""
+        """The server answered: it works."""
+        self._contacts.pop(server_name, None)
+        await self._recover(server_name)
+
+    async def _recover(self, server_name: str) -> None:
         if self._failing.pop(server_name, None) is None:
             return
         await self._database.write(delete_back_off, server_name)
@@ -95,4 +113,5 @@ class BackOff:
         """Retention: servers that nobody has tried for a month."""
         before_ms = self._clock.now_ms() - _FORGET_AFTER_MS
         self._failing = {name: row for name, row in self._failing.items() if row.retry_at_ms >= before_ms}
+        self._contacts = {name: at_ms for name, at_ms in self._contacts.items() if name in self._failing}
         await self._database.write(delete_old_back_offs, before_ms)

@@ -46,7 +46,7 @@ class RequestAuthenticator:
         for header in headers:
             key = await self._key_ring.find_current_key(origin, header.key_id)
             if key is not None and self._is_signed(header, key, request, body):
-                await self._back_off.succeeded(origin)
+                await self._back_off.heard_from(origin)
                 return origin
         raise _unauthorized(f"The signature is not one of {origin}, or its key cannot be had.")
 

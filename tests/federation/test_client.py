@@ -188,6 +188,19 @@ async def test_pauses_double_up_to_the_longest_and_end_with_an_answer(
     await kit.http.close()
 
 
+async def test_contact_ends_a_pause_but_not_again_and_again(kit: Kit) -> None:
+    await kit.back_off.failed("beta.test")
+    await kit.back_off.heard_from("beta.test")
+    assert not kit.back_off.is_paused("beta.test")
+    await kit.back_off.failed("beta.test")
+    await kit.back_off.heard_from("beta.test")
+    assert kit.back_off.is_paused("beta.test")
+    await kit.clock.advance(31)
+    await kit.back_off.failed("beta.test")
+    await kit.back_off.heard_from("beta.test")
+    assert not kit.back_off.is_paused("beta.test")
+
+
 async def test_a_pause_can_be_ignored(network: Network, kit: Kit) -> None:
     beta = await network.add_fake("beta.test")
     answers(beta, 200, {})

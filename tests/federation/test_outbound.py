@@ -293,7 +293,7 @@ async def test_a_user_entering_a_room_is_introduced_to_its_servers(network: Netw
     assert beta.edus("m.device_list_update") == []
     await carol.join(room_id)
     await beta.wait_until(lambda: beta.edus("m.device_list_update"))
-    [update] = beta.edus("m.device_list_update")
+    update = beta.edus("m.device_list_update")[0]
     assert (update["user_id"], update["device_id"]) == (carol.user_id, carol.device_id)
     assert update["keys"]["user_id"] == carol.user_id
 
