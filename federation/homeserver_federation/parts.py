@@ -23,12 +23,8 @@ from homeserver_federation.inbound.check_auth_events import CheckAuthEvents
 from homeserver_federation.inbound.check_policy_server import CheckPolicyServer
 from homeserver_federation.inbound.outside_rooms import OutsideRooms
 from homeserver_federation.inbound.place_event import PlaceEvent
-from homeserver_federation.inbound.receive_edus import (
-    ReceiveEdus,
-    ReceivesDeviceLists,
-    ReceivesPresence,
-    ReceivesToDevice,
-)
+from homeserver_federation.inbound.receive_device_lists import ReceiveDeviceLists
+from homeserver_federation.inbound.receive_edus import NotesPresence, ReceiveEdus, ReceivesToDevice
 from homeserver_federation.inbound.receive_pdu import ReceivePdu
 from homeserver_federation.inbound.receive_transaction import ReceiveTransaction
 from homeserver_federation.ports import ServerClient, SignatureChecks
@@ -71,7 +67,7 @@ from homeserver_federation.server_api.transactions import TransactionsApi
 
 @dataclass(frozen=True, slots=True)
 class CoreParts:
-    """What federation of rooms needs of the core."""
+    """What federation of rooms needs of the core. `presence` is None where nobody is to see that of other servers."""
 
     server_name: str
     signing_key: SigningKey
@@ -86,6 +82,7 @@ class CoreParts:
     permissions: InvitePermissions
     typing: Typing
     to_device: ReceivesToDevice
+    presence: NotesPresence | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +90,7 @@ class OtherHalf:
     """What federation of rooms needs of the rest of federation.
 
     `relay(tx, event_id, now_ms)` notes an event of another server that is ours to send to the servers in its room.
-    `presence`, `device_lists` and `gate` may be None: then such EDUs are passed over, and no invite is refused.
+    `gate` may refuse invites that come from elsewhere.
     """
 
     client: ServerClient
@@ -101,8 +98,6 @@ class OtherHalf:
     directory: Directory
     profiles: Profiles
     relay: Relay | None = None
-    presence: ReceivesPresence | None = None
-    device_lists: ReceivesDeviceLists | None = None
     gate: InviteGate | None = None
     join_timeout_ms: int = 300_000
 
@@ -145,7 +140,15 @@ def build_rooms_of_federation(core: CoreParts, other: OtherHalf, remote: Federat
         outside,
     )
     edus = ReceiveEdus(
-        database, rooms, events, access, core.typing, core.to_device, other.presence, other.device_lists, clock
+        database,
+        rooms,
+        events,
+        access,
+        core.typing,
+        core.to_device,
+        core.presence,
+        ReceiveDeviceLists(database, clock),
+        clock,
     )
     transactions = ReceiveTransaction(receive, edus)
     routes = Routes(database, rooms, events, joined)

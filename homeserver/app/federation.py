@@ -169,6 +169,7 @@ class FederationParts:
                 permissions,
                 sync.typing,
                 encryption.to_device,
+                presence,
             ),
             OtherHalf(
                 self.client,

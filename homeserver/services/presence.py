@@ -22,6 +22,7 @@ ONLINE, UNAVAILABLE, OFFLINE = "online", "unavailable", "offline"
 STATES = frozenset({ONLINE, UNAVAILABLE, OFFLINE})
 _CHECK_EVERY_S = 5.0
 _CURRENTLY_ACTIVE_MS = 60_000
+_REMOTE_LASTS_MS = 30 * 60_000
 _MOST_USERS = 100_000
 _LONGEST_STATUS = 1_000
 
@@ -94,6 +95,20 @@ class Presence:
         known.status = status
         known.present_until_ms = now_ms + self._settings.idle_after
         if state == ONLINE:
+            known.active_ms = now_ms
+        self._set(user_id, known, state)
+
+    def note(self, user_id: str, state: str, status: str | None, active_ago_ms: int | None) -> None:
+        """What another server says of its user. It counts until that server says something else, or long nothing."""
+        if not self._settings.enabled or state not in STATES:
+            return
+        now_ms = self._clock.now_ms()
+        known = self._get(user_id)
+        known.status = status[:_LONGEST_STATUS] if status is not None else None
+        known.present_until_ms = now_ms + _REMOTE_LASTS_MS
+        if active_ago_ms is not None:
+            known.active_ms = max(0, now_ms - max(0, active_ago_ms))
+        elif state == ONLINE:
             known.active_ms = now_ms
         self._set(user_id, known, state)
 

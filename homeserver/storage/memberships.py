@@ -71,6 +71,11 @@ _JOINED = (
     .join(rooms, rooms.c.nid == memberships.c.room_nid)
     .where(rooms.c.room_id == bindparam("room_id"), memberships.c.membership == "join")
 )
+_JOINED_ANYWHERE = (
+    select(memberships.c.user_id)
+    .where(memberships.c.user_id == bindparam("user"), memberships.c.membership == "join")
+    .limit(1)
+)
 _LOCAL_MEMBERS = (
     select(memberships.c.user_id, memberships.c.membership)
     .join(rooms, rooms.c.nid == memberships.c.room_nid)
@@ -157,6 +162,11 @@ def find_membership(connection: Connection, room_id: str, user_id: str) -> Membe
     """A user's standing in one room."""
     row = connection.execute(_IN_ROOM, {"user": user_id, "room_id": room_id}).first()
     return Membership(*row) if row else None
+
+
+def is_joined_anywhere(connection: Connection, user_id: str) -> bool:
+    """Whether a user, of whatever server, is in any room known here."""
+    return connection.execute(_JOINED_ANYWHERE, {"user": user_id}).first() is not None
 
 
 def load_joined_members(connection: Connection, room_id: str) -> list[Member]:

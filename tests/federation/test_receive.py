@@ -239,6 +239,29 @@ async def test_messages_to_devices(network: Network) -> None:
     assert [one["content"] for one in (await alice.sync())["to_device"]["events"]] == [{"hello": "you"}]
 
 
+async def test_presence_and_device_lists(network: Network) -> None:
+    alpha = await network.add("alpha.test", presence={"enabled": True})
+    alice = await alpha.user("alice")
+    eve = await visit(network, alpha, await public_room(alice))
+    await alice.sync()
+    stranger = f"@stranger:{eve.fake.name}"
+    here = [{"user_id": user, "presence": "online", "last_active_ago": 5} for user in (eve.user_id, stranger)]
+    changed = {"device_id": "NEW", "stream_id": 1, "prev_id": []}
+    await eve.send(
+        edus=[
+            {"edu_type": "m.presence", "content": {"push": here}},
+            {"edu_type": "m.device_list_update", "content": {"user_id": eve.user_id, **changed}},
+            {"edu_type": "m.device_list_update", "content": {"user_id": stranger, **changed}},
+            {"edu_type": "m.signing_key_update", "content": {"user_id": eve.user_id}},
+        ]
+    )
+    synced = await alice.sync()
+    told = {one["sender"]: one["content"]["presence"] for one in synced["presence"]["events"]}
+    assert told[eve.user_id] == "online"
+    assert stranger not in told
+    assert synced["device_lists"]["changed"] == [eve.user_id]
+
+
 async def test_a_message_from_elsewhere_notifies(network: Network) -> None:
     _alpha, alice, eve = await hosted(network)
     await alice.sync()

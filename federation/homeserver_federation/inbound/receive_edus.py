@@ -20,25 +20,27 @@ from homeserver.services.rooms.event_store import EventStore
 from homeserver.services.rooms.room import MEMBER, Room, Rooms
 from homeserver.services.typing import Typing
 from homeserver.storage.database import Database
+from homeserver.storage.memberships import is_joined_anywhere
 from homeserver.storage.receipts import READ, store_receipt
 from homeserver_federation.rooms.access import ServerAccess
 from homeserver_federation.rooms.joined_servers import is_resident
 
+_MOST_PRESENCES = 500
 _TYPING_LASTS_MS = 60_000
 _log = structlog.get_logger("homeserver.federation.edus")
 
 
-class ReceivesPresence(Protocol):
+class NotesPresence(Protocol):
     """Takes the presence of other servers' users."""
 
-    async def receive(self, origin: str, update: edu_types.Presence) -> None: ...
+    def note(self, user_id: str, state: str, status: str | None, active_ago_ms: int | None) -> None: ...
 
 
 class ReceivesDeviceLists(Protocol):
     """Takes changes of other servers' users' devices and signing keys."""
 
-    async def receive_device_list_update(self, origin: str, update: edu_types.DeviceListUpdate) -> None: ...
-    async def receive_signing_key_update(self, origin: str, update: edu_types.SigningKeyUpdate) -> None: ...
+    async def receive_device_list_update(self, update: edu_types.DeviceListUpdate) -> None: ...
+    async def receive_signing_key_update(self, update: edu_types.SigningKeyUpdate) -> None: ...
 
 
 class ReceivesToDevice(Protocol):
@@ -58,8 +60,8 @@ class ReceiveEdus:
         access: ServerAccess,
         typing: Typing,
         to_device: ReceivesToDevice,
-        presence: ReceivesPresence | None,
-        device_lists: ReceivesDeviceLists | None,
+        presence: NotesPresence | None,
+        device_lists: ReceivesDeviceLists,
         clock: Clock,
     ) -> None:
         self._database = database
@@ -91,12 +93,12 @@ class ReceiveEdus:
                     await self._receive_receipt(origin, receipt)
             case edu_types.DirectToDevice():
                 await self._to_device.receive(edu)
-            case edu_types.Presence() if self._presence is not None:
-                await self._presence.receive(origin, edu)
-            case edu_types.DeviceListUpdate() if self._device_lists is not None:
-                await self._device_lists.receive_device_list_update(origin, edu)
-            case edu_types.SigningKeyUpdate() if self._device_lists is not None:
-                await self._device_lists.receive_signing_key_update(origin, edu)
+            case edu_types.Presence():
+                await self._receive_presence(edu)
+            case edu_types.DeviceListUpdate():
+                await self._device_lists.receive_device_list_update(edu)
+            case edu_types.SigningKeyUpdate():
+                await self._device_lists.receive_signing_key_update(edu)
 
     async def _receive_typing(self, origin: str, typing: edu_types.Typing) -> None:
         room = await self._find_room(origin, typing.room_id)
@@ -120,6 +122,13 @@ class ReceiveEdus:
             stored.position,
             min(receipt.ts_ms, self._clock.now_ms()),
         )
+
+    async def _receive_presence(self, presence: edu_types.Presence) -> None:
+        if self._presence is None:
+            return
+        for update in presence.updates[:_MOST_PRESENCES]:
+            if await self._database.read(is_joined_anywhere, update.user_id):
+                self._presence.note(update.user_id, update.presence, update.status_msg, update.last_active_ago_ms)
 
     async def _find_room(self, origin: str, room_id: str) -> Room | None:
         room = await self._rooms.find(room_id)

@@ -56,7 +56,8 @@ class EventStore:
         kept = []
         for stored in loaded:
             known = self.cache.find(stored.event_id)
-            if known is None:
+            if known is None or known.position != stored.position:
+                # Unknown, or known from before it had its place.
                 self.cache.put(stored.event_id, stored)
                 known = stored
             kept.append(known)
