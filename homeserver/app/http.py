@@ -28,6 +28,7 @@ from homeserver.client_api.login_token import LoginTokenApi
 from homeserver.client_api.logout import LogoutApi
 from homeserver.client_api.membership import RoomMembershipApi
 from homeserver.client_api.notifications import NotificationsApi
+from homeserver.client_api.old_sync import OldSyncApi
 from homeserver.client_api.openid import OpenIdApi
 from homeserver.client_api.password_management import PasswordManagementApi
 from homeserver.client_api.presence import PresenceApi
@@ -130,6 +131,7 @@ def client_routes(server: Homeserver) -> list[Route]:
                 ReceiptsApi(sync.receipts, sync.fully_read, sync.typing),
                 PresenceApi(sync.presence),
                 SyncApi(sync.sync, accounts.filters),
+                OldSyncApi(sync.old, rooms.read, rooms.client_events),
             ]
         )
         + server.plugins.routes
