@@ -45,6 +45,7 @@ from homeserver.client_api.room_send import RoomSendApi
 from homeserver.client_api.room_summary import RoomSummaryApi
 from homeserver.client_api.room_upgrades import RoomUpgradesApi
 from homeserver.client_api.rooms import RoomsApi
+from homeserver.client_api.search import SearchApi
 from homeserver.client_api.sso_login_redirect import SsoLoginRedirectApi
 from homeserver.client_api.support import SupportApi
 from homeserver.client_api.sync import SyncApi
@@ -126,6 +127,7 @@ def client_routes(server: Homeserver) -> list[Route]:
                 ReportContentApi(rooms.reports),
                 ThirdPartyLookupApi(),
                 UsersApi(server.user_directory),
+                SearchApi(server.search),
                 NotificationsApi(rooms.notifications, rooms.client_events),
                 DirectoryApi(rooms.directory, rooms.read, needs_login=settings.rooms.public_directory_needs_login),
                 ReceiptsApi(sync.receipts, sync.fully_read, sync.typing),

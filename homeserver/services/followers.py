@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from homeserver.storage.events import StoredEvent
 
 _STORE_AT_LEAST_EVERY = 100
-# The first event after a quiet moment is handled at once; what comes in a rush is handled together.
-_PAUSE_IN_A_RUSH_S = 0.05
+PAUSE_IN_A_RUSH_S = 0.05
 
 
 class Follower(Protocol):
@@ -35,6 +34,10 @@ class Follower(Protocol):
     @property
     def batch_size(self) -> int:
         """The most events it takes at once."""
+
+    @property
+    def pause_s(self) -> float:
+        """How long to let events gather after a batch. The first event after a quiet moment is handled at once."""
 
     @property
     def has_interest(self) -> bool:
@@ -137,7 +140,7 @@ class _Running:
     async def _pause(self) -> None:
         """Let events gather for a moment, unless somebody waits for this follower."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_PAUSE_IN_A_RUSH_S):
+            async with asyncio.timeout(self._follower.pause_s):
                 await self._is_awaited.wait()
         self._is_awaited.clear()
 
