@@ -208,7 +208,8 @@ class News:
                 body[f"org.matrix.msc3202.{name}"] = counts
             body["org.matrix.msc3202.device_unused_fallback_key_types"] = fallbacks
         lists = await self._take_device_lists(events)
-        if lists:
+        if events or body or any(lists.values()):
+            # Libraries read it without a look whether it is there.
             body["org.matrix.msc3202.device_lists"] = lists
         return body
 
@@ -223,7 +224,7 @@ class News:
                 gone.add(user_id)
         changed = {user_id for user_id in changed if await self._interest.shares_room_with(user_id)}
         left = {user_id for user_id in gone - changed if not await self._interest.shares_room_with(user_id)}
-        return {"changed": sorted(changed), "left": sorted(left)} if changed or left else {}
+        return {"changed": sorted(changed), "left": sorted(left)}
 
 
 def _note(noted: set[str], *names: str) -> None:
