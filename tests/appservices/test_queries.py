@@ -1,4 +1,4 @@
-"""What a service is asked: for users and rooms that do not exist yet, for places of its network, and whether it is up."""
+"""What a service is asked: for users and rooms that are not there yet, for places of its network, whether it lives."""
 
 from __future__ import annotations
 
