@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from homeserver_config.sections.admin_contact import AdminContactSettings
+from homeserver_config.sections.application_services import ApplicationServiceSettings
 from homeserver_config.sections.caches import CacheSettings
 from homeserver_config.sections.database import DatabaseSettings
 from homeserver_config.sections.federation import FederationSettings
@@ -53,6 +54,7 @@ class Settings(Section):
     search: SearchSettings = SearchSettings()
     user_directory: UserDirectorySettings = UserDirectorySettings()
     federation: FederationSettings = FederationSettings()
+    application_services: ApplicationServiceSettings = ApplicationServiceSettings()
     outgoing: OutgoingSettings = OutgoingSettings()
     well_known: WellKnownSettings = WellKnownSettings()
     admin_contact: AdminContactSettings = AdminContactSettings()

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from homeserver.client_api.account_data import AccountDataApi
 from homeserver.client_api.account_deactivation import AccountDeactivationApi
 from homeserver.client_api.admin import AdminApi
+from homeserver.client_api.admin_application_services import AdminApplicationServicesApi
 from homeserver.client_api.admin_register import AdminRegisterApi
 from homeserver.client_api.administrative_contact import AdministrativeContactApi
+from homeserver.client_api.appservice_ping import AppservicePingApi
 from homeserver.client_api.auth_fallback import AuthFallbackApi, fallback_forms
 from homeserver.client_api.authed_content_repo import AuthedContentRepoApi
 from homeserver.client_api.capabilities import Capabilities, CapabilitiesApi
@@ -117,7 +119,7 @@ def client_routes(server: Homeserver) -> list[Route]:
                 CrossSigningApi(encryption.cross_signing, accounts.interactive_auth),
                 KeyBackupApi(encryption.backups),
                 ToDeviceApi(encryption.to_device),
-                CreateRoomApi(rooms.create),
+                CreateRoomApi(rooms.create, rooms.directory),
                 RoomMembershipApi(rooms.membership, rooms.directory, rooms.read),
                 RoomSendApi(rooms.send),
                 RoomsApi(rooms.read, rooms.timeline, rooms.client_events, server.user_news),
@@ -125,7 +127,8 @@ def client_routes(server: Homeserver) -> list[Route]:
                 RoomUpgradesApi(rooms.upgrade),
                 RoomSummaryApi(rooms.summaries, rooms.read),
                 ReportContentApi(rooms.reports),
-                ThirdPartyLookupApi(),
+                ThirdPartyLookupApi(server.appservices.lookups),
+                AppservicePingApi(server.appservices.services),
                 UsersApi(server.user_directory),
                 SearchApi(server.search),
                 NotificationsApi(rooms.notifications, rooms.client_events),
@@ -152,6 +155,7 @@ def admin_routes(server: Homeserver) -> list[Route]:
         [
             AdminApi(server.settings.server.server_name, accounts.accounts, accounts.devices),
             AdminRegisterApi(accounts.shared_secret),
+            AdminApplicationServicesApi(server.appservices.services),
         ]
     )
 

@@ -11,6 +11,7 @@ from homeserver.protocol.signing import SigningKey
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.randomness import Randomness
 from homeserver.services.account_data import AccountData
+from homeserver.services.appservices.queries import AppserviceQueries
 from homeserver.services.ephemeral import EphemeralCounter
 from homeserver.services.fully_read import FullyReadMarkers
 from homeserver.services.presence import Presence
@@ -87,6 +88,7 @@ def build_rooms(
     account_data: AccountData,
     remote: RemoteServers,
     plugins: Gates,
+    appservices: AppserviceQueries,
 ) -> RoomParts:
     """Everything about rooms but sync itself. Whoever follows the log follows it through `follow`."""
     server_name = settings.server.server_name
@@ -108,10 +110,11 @@ def build_rooms(
         account_data,
         server_name,
         forget_on_leave=settings.rooms.forget_on_leave,
+        invited=appservices,
     )
     create = CreateRoom(database, append, membership, profiles, gates, clock, randomness, server_name, settings.rooms)
     timeline = Timeline(database, rooms, events, groups, visibility, remote)
-    directory = RoomDirectory(database, rooms, events, append, remote, gates, clock, server_name)
+    directory = RoomDirectory(database, rooms, events, append, remote, gates, clock, server_name, appservices)
     unread = Unread(database, events, push_rules)
     return RoomParts(
         rooms=rooms,

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, Connection, bindparam, insert, or_, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, bindparam, insert, or_, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from homeserver.protocol.events import StateKey
 from homeserver.storage.database import Transaction
 from homeserver.storage.events import StoredEvent
+from homeserver.storage.network_rooms import IN_ANY, Network, in_network
 from homeserver.storage.tables.rooms import room_summaries, rooms
 
 
@@ -175,9 +176,19 @@ def load_published(
     room_types: list[str | None] | None,
     after: tuple[int, str] | None,
     limit: int,
+    network: Network | None = None,
+    all_networks: bool = False,
 ) -> list[RoomSummary]:
-    """A page of the public directory, largest rooms first. `after` is the last row seen: its size and room id."""
-    statement = _SUMMARY.where(room_summaries.c.published.is_(True))
+    """A page of the public directory, largest rooms first. `after` is the last row seen: its size and room id.
+
+    With `network` the directory of that network instead; with `all_networks` all directories together.
+    """
+    listed: ColumnElement[bool] = room_summaries.c.published.is_(True)
+    if network is not None:
+        listed = room_summaries.c.room_nid.in_(in_network(network))
+    elif all_networks:
+        listed = or_(listed, room_summaries.c.room_nid.in_(IN_ANY))
+    statement = _SUMMARY.where(listed)
     if term:
         pattern = f"%{_escape(term)}%"
         columns = (room_summaries.c.name, room_summaries.c.topic, room_summaries.c.canonical_alias)

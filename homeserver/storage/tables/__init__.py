@@ -5,6 +5,7 @@ Row numbers end in `_nid` and never leave `homeserver.storage`.
 
 from homeserver.storage.tables import (
     accounts,
+    application_services,
     destinations,
     device_keys,
     events,
@@ -26,6 +27,7 @@ from homeserver.storage.tables.metadata import metadata
 
 __all__ = [
     "accounts",
+    "application_services",
     "destinations",
     "device_keys",
     "events",
