@@ -40,9 +40,13 @@ from homeserver.services.rooms.summaries import RoomSummaries
 from homeserver.services.rooms.timeline import Timeline
 from homeserver.services.rooms.upgrade_room import UpgradeRoom
 from homeserver.services.rooms.visibility import Visibility
+from homeserver.services.sync.device_lists import DeviceLists
+from homeserver.services.sync.heroes import Heroes
 from homeserver.services.sync.hub import SyncHub
 from homeserver.services.sync.joined_room import JoinedRooms
+from homeserver.services.sync.newest_events import NewestEvents
 from homeserver.services.sync.other_rooms import StrippedRooms
+from homeserver.services.sync.own_memberships import OwnMemberships
 from homeserver.services.sync.request import DeviceNews, UserNews
 from homeserver.services.sync.sync import Sync
 from homeserver.services.typing import Typing
@@ -154,7 +158,11 @@ def build_sync(
     typing = Typing(parts.rooms, counter, clock)
     typing.on_change(lambda room_id: parts.hub.typing_changed(room_id, counter.value))
     presence = Presence(settings.presence, database, counter, clock)
-    joined = JoinedRooms(database, parts.events, parts.groups, parts.visibility, parts.client_events, typing)
+    newest = NewestEvents(database, parts.events, parts.visibility)
+    heroes = Heroes(database)
+    own = OwnMemberships(parts.groups, parts.visibility)
+    device_lists = DeviceLists(database, parts.rooms, newest, parts.visibility, own, devices)
+    joined = JoinedRooms(newest, heroes, parts.events, parts.groups, parts.client_events, typing)
     stripped = StrippedRooms(parts.events, parts.groups)
     sync = Sync(
         database,
@@ -163,7 +171,8 @@ def build_sync(
         joined,
         stripped,
         parts.visibility,
-        parts.groups,
+        own,
+        device_lists,
         parts.unread,
         devices,
         users,

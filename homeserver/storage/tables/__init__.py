@@ -18,6 +18,7 @@ from homeserver.storage.tables import (
     rooms,
     server_keys,
     sessions,
+    sliding_sync,
     to_device,
     user_data,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "rooms",
     "server_keys",
     "sessions",
+    "sliding_sync",
     "to_device",
     "user_data",
 ]
