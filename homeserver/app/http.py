@@ -44,6 +44,7 @@ from homeserver.client_api.room_send import RoomSendApi
 from homeserver.client_api.room_summary import RoomSummaryApi
 from homeserver.client_api.room_upgrades import RoomUpgradesApi
 from homeserver.client_api.rooms import RoomsApi
+from homeserver.client_api.sliding_sync import SlidingSyncApi
 from homeserver.client_api.sso_login_redirect import SsoLoginRedirectApi
 from homeserver.client_api.support import SupportApi
 from homeserver.client_api.sync import SyncApi
@@ -130,6 +131,7 @@ def client_routes(server: Homeserver) -> list[Route]:
                 ReceiptsApi(sync.receipts, sync.fully_read, sync.typing),
                 PresenceApi(sync.presence),
                 SyncApi(sync.sync, accounts.filters),
+                SlidingSyncApi(sync.sliding),
             ]
         )
         + server.plugins.routes

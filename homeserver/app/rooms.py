@@ -40,6 +40,11 @@ from homeserver.services.rooms.summaries import RoomSummaries
 from homeserver.services.rooms.timeline import Timeline
 from homeserver.services.rooms.upgrade_room import UpgradeRoom
 from homeserver.services.rooms.visibility import Visibility
+from homeserver.services.sliding_sync.connections import Connections
+from homeserver.services.sliding_sync.extensions import SlidingExtensions
+from homeserver.services.sliding_sync.lists import RoomLists
+from homeserver.services.sliding_sync.rooms import SlidingRooms
+from homeserver.services.sliding_sync.sliding_sync import SlidingSync
 from homeserver.services.sync.device_lists import DeviceLists
 from homeserver.services.sync.heroes import Heroes
 from homeserver.services.sync.hub import SyncHub
@@ -144,6 +149,8 @@ class SyncParts:
     """Sync, and what only sync and its endpoints use."""
 
     sync: Sync
+    sliding: SlidingSync
+    connections: Connections
     typing: Typing
     presence: Presence
     receipts: Receipts
@@ -180,8 +187,35 @@ def build_sync(
         counter,
         clock,
     )
+    connections = Connections(database, clock, settings.caches.total // 20)
+    sliding = SlidingSync(
+        database,
+        parts.rooms,
+        parts.hub,
+        connections,
+        RoomLists(database, parts.rooms, parts.events, parts.visibility, parts.hub),
+        SlidingRooms(
+            database,
+            parts.rooms,
+            parts.events,
+            parts.groups,
+            parts.visibility,
+            newest,
+            heroes,
+            stripped,
+            parts.client_events,
+        ),
+        SlidingExtensions(database, devices, device_lists, users, typing),
+        parts.unread,
+        users,
+        presence,
+        counter,
+        clock,
+    )
     return SyncParts(
         sync,
+        sliding,
+        connections,
         typing,
         presence,
         Receipts(database, parts.rooms, parts.events, clock),
