@@ -89,22 +89,31 @@ def find_connection(connection: Connection, nid: int) -> StoredConnection | None
 
 def create_connection(
     tx: Transaction, user_id: str, device_id: str, name: str, now_ms: int, first: Step, most: int
-) -> int:
-    """A new connection in place of one of the same name; of a device's others, the `most` - 1 last used remain."""
+) -> tuple[int, list[int]]:
+    """A new connection in place of one of the same name; of a device's others, the `most` - 1 last used remain.
+
+    Its number, and those of the connections that went for it.
+    """
     others = tx.connection.execute(_OF_DEVICE, {"user": user_id, "device": device_id}).all()
     kept = [nid for nid, other in others if other != name][: most - 1]
-    delete_connections(tx, [nid for nid, _ in others if nid not in kept])
+    gone = [nid for nid, _ in others if nid not in kept]
+    delete_connections(tx, gone)
     values = {"user_id": user_id, "device_id": device_id, "name": name, "used_ms": now_ms}
     nid = int(tx.connection.execute(_INSERT, values).scalar_one())
     _put(tx, nid, first)
-    return nid
+    return nid, gone
 
 
-def add_step(tx: Transaction, nid: int, after: int, step: Step, now_ms: int) -> None:
-    """Add what an answer told on top of step `after`; a step told on top of it before never arrived."""
+def add_step(tx: Transaction, nid: int, after: int, step: Step, now_ms: int) -> bool:
+    """Add what an answer told on top of step `after`; a step told on top of it before never arrived.
+
+    False when the connection is gone.
+    """
+    if not use_connection(tx, nid, now_ms):
+        return False
     tx.connection.execute(_DELETE_LATER, {"connection": nid, "step": after})
     _put(tx, nid, step)
-    use_connection(tx, nid, now_ms)
+    return True
 
 
 def merge_steps(tx: Transaction, nid: int, merged: Step) -> None:
@@ -113,23 +122,23 @@ def merge_steps(tx: Transaction, nid: int, merged: Step) -> None:
     _put(tx, nid, merged)
 
 
-def use_connection(tx: Transaction, nid: int, now_ms: int) -> None:
-    """Note that a connection is in use."""
-    tx.connection.execute(_USE, {"connection": nid, "now_ms": now_ms})
+def use_connection(tx: Transaction, nid: int, now_ms: int) -> bool:
+    """Note that a connection is in use; False when it is gone."""
+    return tx.connection.execute(_USE, {"connection": nid, "now_ms": now_ms}).rowcount == 1
 
 
-def delete_unused(tx: Transaction, before_ms: int, most: int) -> int:
-    """Retention: forget connections not used since a time, at most `most` of them; how many."""
+def delete_unused(tx: Transaction, before_ms: int, most: int) -> list[int]:
+    """Retention: forget connections not used since a time, at most `most` of them; their numbers."""
     nids = list(tx.connection.execute(_UNUSED, {"before": before_ms, "most": most}).scalars())
     delete_connections(tx, nids)
-    return len(nids)
+    return nids
 
 
-def delete_beyond(tx: Transaction, kept: int, most: int) -> int:
-    """Retention: keep only the `kept` last used connections of all; at most `most` go, and how many did."""
+def delete_beyond(tx: Transaction, kept: int, most: int) -> list[int]:
+    """Retention: keep only the `kept` last used connections of all; the numbers of at most `most` that go."""
     nids = list(tx.connection.execute(_BEYOND, {"kept": kept, "most": most}).scalars())
     delete_connections(tx, nids)
-    return len(nids)
+    return nids
 
 
 def delete_connections(tx: Transaction, nids: list[int]) -> None:

@@ -10,7 +10,7 @@ Spec: MSC4186, "Connections"
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -174,7 +174,7 @@ class Connections:
         step = Step(connection.highest + 1, _packed(connection, changes, extensions))
         now_ms = self._clock.now_ms()
         if is_new:
-            connection.nid = await self._database.write(
+            connection.nid, gone = await self._database.write(
                 rows.create_connection,
                 connection.user_id,
                 connection.device_id,
@@ -183,8 +183,11 @@ class Connections:
                 step,
                 _MOST_OF_A_DEVICE,
             )
+            self._drop(gone)
         else:
-            await self._database.write(rows.add_step, connection.nid, connection.step, step, now_ms)
+            if not await self._database.write(rows.add_step, connection.nid, connection.step, step, now_ms):
+                self._drop([connection.nid])
+                raise unknown_pos("This connection has just been ended.")
             connection.stored_steps += 1
             await self._merge_if_many(connection)
         connection.used_ms = now_ms
@@ -196,10 +199,16 @@ class Connections:
     async def forget_old(self) -> None:
         """Retention: connections nobody came back to, and the oldest where there are too many."""
         before_ms = self._clock.now_ms() - _KEPT_MS
-        while await self._database.write(rows.delete_unused, before_ms, _AT_ONCE) == _AT_ONCE:
-            pass
-        while await self._database.write(rows.delete_beyond, _MOST_IN_ALL, _AT_ONCE) == _AT_ONCE:
-            pass
+        for delete, bound in ((rows.delete_unused, before_ms), (rows.delete_beyond, _MOST_IN_ALL)):
+            while True:
+                gone = await self._database.write(delete, bound, _AT_ONCE)
+                self._drop(gone)
+                if len(gone) < _AT_ONCE:
+                    break
+
+    def _drop(self, nids: Sequence[int]) -> None:
+        for nid in nids:
+            self.cache.drop(nid)
 
     async def _merge_if_many(self, connection: Connection) -> None:
         if connection.stored_steps < _MERGED_FROM:
