@@ -60,7 +60,7 @@ async def test_the_room_list_grows_while_the_encryption_loop_runs_beside_it(serv
     first = await encryption.sync()
     assert (first["rooms"], first["lists"]) == ({}, {})
     assert {"e2ee", "to_device"} == set(first["extensions"])
-    loop = asyncio.create_task(encryption.sync(30_000))
+    loop = asyncio.create_task(encryption.sync(20_000))
 
     room_list = Sliding(bob, "room-list", lists=all_rooms(19), extensions=EXTENSIONS)
     start = await room_list.sync()
@@ -80,15 +80,15 @@ async def test_the_room_list_grows_while_the_encryption_loop_runs_beside_it(serv
     opened = {
         rooms[1]: {"timeline_limit": 20, "required_state": [*STATE, ["m.room.pinned_events", ""]]},
     }
-    room = (await room_list.sync(30_000, room_subscriptions=opened))["rooms"][rooms[1]]
+    room = (await room_list.sync(4_000, room_subscriptions=opened))["rooms"][rooms[1]]
     assert bodies(room) == ["0", "1", "2"]
     assert room["unstable_expanded_timeline"] is True
     assert room["num_live"] == 3
     await alice.set_state(rooms[1], "m.room.pinned_events", {"pinned": []})
-    room = (await room_list.sync(30_000))["rooms"][rooms[1]]
+    room = (await room_list.sync(4_000))["rooms"][rooms[1]]
     assert ("m.room.pinned_events", "") in state_of(room)
     await alice.set_state(rooms[2], "m.room.pinned_events", {"pinned": []})
-    assert state_of((await room_list.sync(30_000))["rooms"][rooms[2]]) == set()
+    assert state_of((await room_list.sync(4_000))["rooms"][rooms[2]]) == {("m.room.member", alice.user_id)}
 
     # The app comes back from the background with the token it had, and a small window again.
     await alice.say(rooms[9], "while away")

@@ -79,7 +79,7 @@ class SlidingExtensions:
         return changes is not None
 
     async def of_rooms(self, turn: Turn, facts: RoomFacts) -> tuple[dict[str, Any], bool]:
-        """`account_data`, `receipts` and `typing`; those without anything to tell are there, and empty."""
+        """`account_data`, `receipts` and `typing`, as far as they have anything to tell."""
         wanted = turn.request.extensions
         answer: dict[str, Any] = {}
         if wanted.account_data is not None:
@@ -88,7 +88,8 @@ class SlidingExtensions:
             answer["receipts"] = {"rooms": await self._receipts(turn, facts, wanted.receipts)}
         if wanted.typing is not None:
             answer["typing"] = {"rooms": self._typing_in(turn, facts, wanted.typing)}
-        return answer, any(bool(part) for parts in answer.values() for part in parts.values())
+        told = {name: parts for name, parts in answer.items() if any(parts.values())}
+        return told, bool(told)
 
     async def _account_data(self, turn: Turn, facts: RoomFacts, wanted: RoomExtension) -> dict[str, Any]:
         is_new = turn.initial or "account_data" not in turn.connection.extensions
