@@ -74,7 +74,8 @@ async def _rooms(people: list[Client], count: int, messages: int) -> list[str]:
     rooms: list[str] = []
 
     async def one(number: int) -> None:
-        made = await people[0].call("POST", "/createRoom", {"preset": "public_chat", "name": f"room {number}"})
+        wanted = {"preset": "public_chat", "name": f"room {number}", "creation_content": {"org.example.number": number}}
+        made = await people[0].call("POST", "/createRoom", wanted)
         room_id = str(made["room_id"])
         for person in people[1:]:
             await person.call("POST", f"/join/{room_id}", {})
