@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from homeserver.protocol.signing import SigningKey
+from homeserver.runtime.background import BackgroundTasks
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.randomness import Randomness
 from homeserver.services.rooms.append_event import AppendEvent, PushOutcomes
@@ -27,6 +28,7 @@ from homeserver_federation.inbound.receive_device_lists import ReceiveDeviceList
 from homeserver_federation.inbound.receive_edus import NotesPresence, ReceiveEdus, ReceivesToDevice
 from homeserver_federation.inbound.receive_pdu import ReceivePdu
 from homeserver_federation.inbound.receive_transaction import ReceiveTransaction
+from homeserver_federation.inbound.retry_later import RetryLater
 from homeserver_federation.ports import ServerClient, SignatureChecks
 from homeserver_federation.remote_servers import Directory, FederatedServers, Profiles
 from homeserver_federation.room_locks import RoomLocks
@@ -74,6 +76,7 @@ class CoreParts:
     database: Database
     clock: Clock
     randomness: Randomness
+    background: BackgroundTasks
     rooms: Rooms
     events: EventStore
     groups: StateGroups
@@ -133,11 +136,13 @@ def build_rooms_of_federation(core: CoreParts, other: OtherHalf, remote: Federat
         joined,
         checks,
         auth_events,
-        MissingEvents(client),
+        MissingEvents(database, client),
         fetching,
         CheckPolicyServer(events, joined, client),
         PlaceEvent(database, rooms, events, states, redactions, core.push, clock, core.server_name),
         outside,
+        RetryLater(core.background, clock),
+        core.server_name,
     )
     edus = ReceiveEdus(
         database,

@@ -161,6 +161,7 @@ class FederationParts:
                 self._database,
                 self._clock,
                 self._randomness,
+                self._background,
                 rooms.rooms,
                 rooms.events,
                 rooms.groups,

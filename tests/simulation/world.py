@@ -20,7 +20,7 @@ from homeserver_federation.server_discovery import FixedDiscovery
 NAMES = ("alpha.test", "beta.test", "gamma.test")
 USERS = ("ann", "ben")
 _STEPS = 12
-_IMPATIENCE_S = 30
+_IMPATIENCE_S = 20
 
 
 class World(Network):
@@ -151,9 +151,10 @@ class Story:
 
     async def _agree(self) -> None:
         """All that was queued arrives; then each server says something, until the graph has one end everywhere."""
-        async with asyncio.timeout(_IMPATIENCE_S):
+        async with asyncio.timeout(4 * _IMPATIENCE_S):
             for server in self.world.servers.values():
                 await eventually(lambda server=server: caught_up(server), _IMPATIENCE_S)
+            await eventually(self._know_who_is_in, _IMPATIENCE_S)
             for number in range(6):
                 await self._user_says(f"{self.seed} closing {number}")
                 if number and await self._have_one_end():
@@ -176,14 +177,20 @@ class Story:
                 await self._arrives(answer.json["event_id"])
 
     async def _arrives(self, event_id: str) -> None:
-        async def is_everywhere() -> bool:
-            found = [
-                await self.world.servers[name].homeserver.rooms.events.find(event_id)
-                for name in await self._residents()
-            ]
-            return all(stored is not None and stored.position is not None for stored in found)
+        missing: list[str] = []
 
-        await eventually(is_everywhere, _IMPATIENCE_S)
+        async def is_everywhere() -> bool:
+            missing.clear()
+            for name in await self._residents():
+                stored = await self.world.servers[name].homeserver.rooms.events.find(event_id)
+                if stored is None or stored.position is None:
+                    missing.append(name)
+            return not missing
+
+        try:
+            await eventually(is_everywhere, _IMPATIENCE_S)
+        except TimeoutError:
+            raise AssertionError(f"{event_id} has not come to {missing}") from None
 
     async def _have_one_end(self) -> bool:
         ends = set()
@@ -192,8 +199,14 @@ class Story:
             ends.add(tuple(sorted(end.event_id for end in room.extremities)))
         return len(ends) == 1 and len(next(iter(ends))) == 1
 
+    async def _know_who_is_in(self) -> bool:
+        """Whether the servers that believe to be in the room are those that the founder's server believes to be."""
+        room = await self.world.servers["alpha.test"].homeserver.rooms.rooms.get(self.room_id)
+        federation = self.world.servers["alpha.test"].federation
+        return set(await federation.of_rooms.joined.of(room)) == set(await self._residents())
+
     async def _residents(self) -> list[str]:
-        """The servers that believe to be in the room, as far as the founder's server agrees."""
+        """The servers that believe to be in the room."""
         joined = []
         for name in NAMES:
             server = self.world.servers[name]
