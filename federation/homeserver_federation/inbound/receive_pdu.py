@@ -116,14 +116,14 @@ class ReceivePdu:
             for event in in_graph_order(events):
                 received = results[event.event_id] = await self._receive_one(origin, event)
                 if received.is_worth_another_try:
-                    self._later.try_again(event.event_id, partial(self._retry, origin, event))
+                    self._later.try_again(origin, event.event_id, partial(self._retry, origin, event))
             return results
 
     async def _retry(self, origin: str, event: Event) -> bool:
         """Receive an event that could not be received before; True when that is settled, one way or the other."""
         async with self._locks.hold(event.room_id):
             room = await self._rooms.find(event.room_id)
-            if room is None or not is_resident(room):
+            if room is None or not is_resident(room) or not await self._access.is_allowed(origin, room):
                 return True
             return not (await self._receive_one(origin, event)).is_worth_another_try
 

@@ -15,6 +15,7 @@ from homeserver.runtime.clock import Clock
 
 _PAUSES_S = (1, 2, 4, 8, 15, 30, 60, 120)
 _MOST_WAITING = 1_000
+_MOST_WAITING_OF_A_SERVER = 100
 _log = structlog.get_logger("homeserver.federation.retry")
 
 
@@ -24,13 +25,15 @@ class RetryLater:
     def __init__(self, background: BackgroundTasks, clock: Clock) -> None:
         self._background = background
         self._clock = clock
-        self._waiting: set[str] = set()
+        self._waiting: dict[str, str] = {}
 
-    def try_again(self, event_id: str, attempt: Callable[[], Awaitable[bool]]) -> None:
-        """Call `attempt` until it returns True, unless too much is waiting already."""
+    def try_again(self, origin: str, event_id: str, attempt: Callable[[], Awaitable[bool]]) -> None:
+        """Call `attempt` until it returns True, unless too much that came from `origin`, or from all, is waiting."""
         if event_id in self._waiting or len(self._waiting) >= _MOST_WAITING:
             return
-        self._waiting.add(event_id)
+        if list(self._waiting.values()).count(origin) >= _MOST_WAITING_OF_A_SERVER:
+            return
+        self._waiting[event_id] = origin
         self._background.start("receive-again", self._try(event_id, attempt))
 
     async def _try(self, event_id: str, attempt: Callable[[], Awaitable[bool]]) -> None:
@@ -41,4 +44,4 @@ class RetryLater:
                     return
             _log.info("event given up", event_id=event_id)
         finally:
-            self._waiting.discard(event_id)
+            self._waiting.pop(event_id, None)
