@@ -165,6 +165,7 @@ class FederationParts:
                 rooms.rooms,
                 rooms.events,
                 rooms.groups,
+                rooms.summaries,
                 rooms.append,
                 DefaultPushOutcomes(),
                 permissions,

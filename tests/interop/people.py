@@ -149,6 +149,10 @@ class Side:
     process: RunningServer
     session: aiohttp.ClientSession
 
+    @property
+    def is_synapse(self) -> bool:
+        return isinstance(self.process, SynapseProcess)
+
     async def person(self, name: str) -> Person:
         """Somebody new."""
         client = await make_client(self.process.url, self.session, f"{name}{next(_numbers)}")

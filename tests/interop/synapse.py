@@ -132,6 +132,7 @@ class SynapseProcess:
             "registration_shared_secret": SECRET,
             "bcrypt_rounds": 4,
             "allow_public_rooms_over_federation": True,
+            "room_list_publication_rules": [{"action": "allow"}],
             "allow_public_rooms_without_auth": True,
             "allow_profile_lookup_over_federation": True,
             "url_preview_enabled": False,
