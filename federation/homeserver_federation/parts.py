@@ -158,7 +158,7 @@ def build_rooms_of_federation(core: CoreParts, other: OtherHalf, remote: Federat
         core.typing,
         core.to_device,
         core.presence,
-        ReceiveDeviceLists(database, clock),
+        ReceiveDeviceLists(database, client, core.background, clock),
         clock,
     )
     transactions = ReceiveTransaction(receive, edus)
@@ -241,7 +241,7 @@ def build_rooms_of_federation(core: CoreParts, other: OtherHalf, remote: Federat
         KnocksApi(templates, member_events),
         InvitesV1Api(receive_invite),
         InvitesV2Api(receive_invite),
-        ThirdPartyInviteApi(ThirdPartyInvites(access, core.append, invite, core.server_name)),
+        ThirdPartyInviteApi(ThirdPartyInvites(access, events, core.append, invite, client, core.server_name)),
         BackfillApi(serve),
         EventsApi(serve),
         EventAuthApi(serve),
