@@ -143,7 +143,7 @@ class App:
         body = urlencode({name: value for name, value in fields.items() if value is not None}).encode()
         return await self.client.request("POST", f"{OAUTH}/{endpoint}", body=body, headers={"content-type": FORM})
 
-    async def redeem(self, code: str, **changes: str | None) -> Answer:
+    async def redeem(self, code: str, /, **changes: str | None) -> Answer:
         fields: dict[str, str | None] = {
             "grant_type": "authorization_code",
             "code": code,
