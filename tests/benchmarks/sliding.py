@@ -116,6 +116,10 @@ async def many(server: ServerProcess, session: aiohttp.ClientSession) -> list[Fi
     # Nothing is in memory yet when the account is opened.
     server.stop()
     await server.start()
+    # The process has answered others before, who are in none of these rooms.
+    (stranger,) = await make_clients(server.url, session, "stranger", 1)
+    await _rooms([stranger], 1, 1)
+    await Connection(stranger, 19).begin()
     return await _measured(server, people, rooms, [19, 1_999])
 
 
