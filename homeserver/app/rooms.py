@@ -11,6 +11,7 @@ from homeserver.protocol.signing import SigningKey
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.randomness import Randomness
 from homeserver.services.account_data import AccountData
+from homeserver.services.appservices.queries import AppserviceQueries
 from homeserver.services.ephemeral import EphemeralCounter
 from homeserver.services.fully_read import FullyReadMarkers
 from homeserver.services.presence import Presence
@@ -50,6 +51,7 @@ from homeserver.services.sync.heroes import Heroes
 from homeserver.services.sync.hub import SyncHub
 from homeserver.services.sync.joined_room import JoinedRooms
 from homeserver.services.sync.newest_events import NewestEvents
+from homeserver.services.sync.old_sync import OldSync
 from homeserver.services.sync.other_rooms import StrippedRooms
 from homeserver.services.sync.own_memberships import OwnMemberships
 from homeserver.services.sync.request import DeviceNews, UserNews
@@ -95,6 +97,7 @@ def build_rooms(
     account_data: AccountData,
     remote: RemoteServers,
     plugins: Gates,
+    appservices: AppserviceQueries,
 ) -> RoomParts:
     """Everything about rooms but sync itself. Whoever follows the log follows it through `follow`."""
     server_name = settings.server.server_name
@@ -116,10 +119,11 @@ def build_rooms(
         account_data,
         server_name,
         forget_on_leave=settings.rooms.forget_on_leave,
+        invited=appservices,
     )
     create = CreateRoom(database, append, membership, profiles, gates, clock, randomness, server_name, settings.rooms)
     timeline = Timeline(database, rooms, events, groups, visibility, remote)
-    directory = RoomDirectory(database, rooms, events, append, remote, gates, clock, server_name)
+    directory = RoomDirectory(database, rooms, events, append, remote, gates, clock, server_name, appservices)
     unread = Unread(database, events, push_rules)
     return RoomParts(
         rooms=rooms,
@@ -151,6 +155,7 @@ class SyncParts:
     sync: Sync
     sliding: SlidingSync
     connections: Connections
+    old: OldSync
     typing: Typing
     presence: Presence
     receipts: Receipts
@@ -212,10 +217,23 @@ def build_sync(
         counter,
         clock,
     )
+    old = OldSync(
+        database,
+        sync,
+        parts.rooms,
+        parts.read,
+        parts.timeline,
+        parts.visibility,
+        parts.client_events,
+        users,
+        presence,
+        clock,
+    )
     return SyncParts(
         sync,
         sliding,
         connections,
+        old,
         typing,
         presence,
         Receipts(database, parts.rooms, parts.events, clock),

@@ -5,6 +5,7 @@ Row numbers end in `_nid` and never leave `homeserver.storage`.
 
 from homeserver.storage.tables import (
     accounts,
+    application_services,
     destinations,
     device_keys,
     events,
@@ -16,6 +17,7 @@ from homeserver.storage.tables import (
     pushers,
     reports,
     rooms,
+    search,
     server_keys,
     sessions,
     sliding_sync,
@@ -26,6 +28,7 @@ from homeserver.storage.tables.metadata import metadata
 
 __all__ = [
     "accounts",
+    "application_services",
     "destinations",
     "device_keys",
     "events",
@@ -38,6 +41,7 @@ __all__ = [
     "pushers",
     "reports",
     "rooms",
+    "search",
     "server_keys",
     "sessions",
     "sliding_sync",

@@ -1,6 +1,6 @@
 """Connections of sliding sync.
 
-Revision: 0007
+Revision: 0009
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007"
-down_revision = "0005"
+revision = "0009"
+down_revision = "0008"
 
 # SQLite numbers rows by itself only for a column declared exactly INTEGER PRIMARY KEY.
 ROW_NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
