@@ -25,6 +25,7 @@ from homeserver_config.sections.rate_limits import RateLimitSettings
 from homeserver_config.sections.registration import RegistrationSettings
 from homeserver_config.sections.retention import RetentionSettings
 from homeserver_config.sections.rooms import RoomSettings
+from homeserver_config.sections.search import SearchSettings
 from homeserver_config.sections.server import ServerSettings
 from homeserver_config.sections.sessions import SessionSettings
 from homeserver_config.sections.user_directory import UserDirectorySettings
@@ -50,6 +51,7 @@ class Settings(Section):
     media: MediaSettings = MediaSettings()
     presence: PresenceSettings = PresenceSettings()
     push: PushSettings = PushSettings()
+    search: SearchSettings = SearchSettings()
     user_directory: UserDirectorySettings = UserDirectorySettings()
     federation: FederationSettings = FederationSettings()
     application_services: ApplicationServiceSettings = ApplicationServiceSettings()

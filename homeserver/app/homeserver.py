@@ -40,6 +40,8 @@ from homeserver.services.remote_servers import NoRemoteServers
 from homeserver.services.rooms.auto_join import AutoJoin
 from homeserver.services.rooms.membership import MembershipService
 from homeserver.services.rooms.retention import RoomRetention
+from homeserver.services.search.index import SearchIndex
+from homeserver.services.search.search import Search
 from homeserver.services.sync.user_news import StoredUserNews
 from homeserver.services.user_directory import UserDirectory
 from homeserver.storage.changes import Change
@@ -188,6 +190,19 @@ class Homeserver:
             )
         self.user_directory = UserDirectory(settings.user_directory, self.database, self.profiles, server_name)
         self.room_retention = RoomRetention(settings.retention, self.database, self.clock)
+        self.search_index = SearchIndex(self.database, enabled=settings.search.enabled)
+        self.search = Search(
+            self.database,
+            self.followers,
+            self.search_index,
+            self.rooms.rooms,
+            self.rooms.events,
+            self.rooms.read,
+            self.rooms.timeline,
+            self.rooms.visibility,
+            self.rooms.client_events,
+            self.user_news,
+        )
         self._http_figures = HttpFigures(self.metrics)
         parts = self.rooms
         register_figures(
@@ -202,6 +217,7 @@ class Homeserver:
         await self.database.open()
         await self.rooms.hub.start(self.background)
         await self.plugins.start()
+        await self.followers.start([self.search_index])
         if self.federation is not None:
             await self.federation.start()
             await self.followers.start(self.federation.followers)

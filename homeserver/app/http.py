@@ -30,6 +30,7 @@ from homeserver.client_api.login_token import LoginTokenApi
 from homeserver.client_api.logout import LogoutApi
 from homeserver.client_api.membership import RoomMembershipApi
 from homeserver.client_api.notifications import NotificationsApi
+from homeserver.client_api.old_sync import OldSyncApi
 from homeserver.client_api.openid import OpenIdApi
 from homeserver.client_api.password_management import PasswordManagementApi
 from homeserver.client_api.presence import PresenceApi
@@ -46,6 +47,7 @@ from homeserver.client_api.room_send import RoomSendApi
 from homeserver.client_api.room_summary import RoomSummaryApi
 from homeserver.client_api.room_upgrades import RoomUpgradesApi
 from homeserver.client_api.rooms import RoomsApi
+from homeserver.client_api.search import SearchApi
 from homeserver.client_api.sso_login_redirect import SsoLoginRedirectApi
 from homeserver.client_api.support import SupportApi
 from homeserver.client_api.sync import SyncApi
@@ -128,11 +130,13 @@ def client_routes(server: Homeserver) -> list[Route]:
                 ThirdPartyLookupApi(server.appservices.lookups),
                 AppservicePingApi(server.appservices.services),
                 UsersApi(server.user_directory),
+                SearchApi(server.search),
                 NotificationsApi(rooms.notifications, rooms.client_events),
                 DirectoryApi(rooms.directory, rooms.read, needs_login=settings.rooms.public_directory_needs_login),
                 ReceiptsApi(sync.receipts, sync.fully_read, sync.typing),
                 PresenceApi(sync.presence),
                 SyncApi(sync.sync, accounts.filters),
+                OldSyncApi(sync.old, rooms.read, rooms.client_events),
             ]
         )
         + server.plugins.routes

@@ -43,6 +43,7 @@ from homeserver.services.rooms.upgrade_room import UpgradeRoom
 from homeserver.services.rooms.visibility import Visibility
 from homeserver.services.sync.hub import SyncHub
 from homeserver.services.sync.joined_room import JoinedRooms
+from homeserver.services.sync.old_sync import OldSync
 from homeserver.services.sync.other_rooms import StrippedRooms
 from homeserver.services.sync.request import DeviceNews, UserNews
 from homeserver.services.sync.sync import Sync
@@ -143,6 +144,7 @@ class SyncParts:
     """Sync, and what only sync and its endpoints use."""
 
     sync: Sync
+    old: OldSync
     typing: Typing
     presence: Presence
     receipts: Receipts
@@ -174,8 +176,21 @@ def build_sync(
         counter,
         clock,
     )
+    old = OldSync(
+        database,
+        sync,
+        parts.rooms,
+        parts.read,
+        parts.timeline,
+        parts.visibility,
+        parts.client_events,
+        users,
+        presence,
+        clock,
+    )
     return SyncParts(
         sync,
+        old,
         typing,
         presence,
         Receipts(database, parts.rooms, parts.events, clock),

@@ -82,6 +82,10 @@ class Sync:
                 return body
             watched = await self._hub.watch(request.user_id)
 
+    def now(self) -> SyncToken:
+        """The token of a client that has seen everything up to now."""
+        return SyncToken(self._hub.position, self._ephemeral.value, self._hub.position)
+
     async def _answer(self, request: SyncRequest, watched: Watched) -> tuple[dict[str, Any], bool]:
         since = request.since
         position = max(self._hub.position, since.position if since is not None else 0)
