@@ -229,6 +229,7 @@ class Homeserver:
         self.background.run_every("retention", _RETENTION_EVERY_S, self.accounts.retention.run)
         self.background.run_every("room-retention", _RETENTION_EVERY_S, self.room_retention.run)
         self.background.run_every("encryption-retention", _RETENTION_EVERY_S, self.encryption.retention.run)
+        self.background.run_every("sliding-sync-retention", _RETENTION_EVERY_S, self.sync.connections.forget_old)
         self.background.run_every("last-seen", _LAST_SEEN_EVERY_S, self.tokens.flush_last_seen)
         self.background.start("departures", self.accounts.accounts.resume_departures())
 

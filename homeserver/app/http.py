@@ -48,6 +48,7 @@ from homeserver.client_api.room_summary import RoomSummaryApi
 from homeserver.client_api.room_upgrades import RoomUpgradesApi
 from homeserver.client_api.rooms import RoomsApi
 from homeserver.client_api.search import SearchApi
+from homeserver.client_api.sliding_sync import SlidingSyncApi
 from homeserver.client_api.sso_login_redirect import SsoLoginRedirectApi
 from homeserver.client_api.support import SupportApi
 from homeserver.client_api.sync import SyncApi
@@ -137,6 +138,7 @@ def client_routes(server: Homeserver) -> list[Route]:
                 PresenceApi(sync.presence),
                 SyncApi(sync.sync, accounts.filters),
                 OldSyncApi(sync.old, rooms.read, rooms.client_events),
+                SlidingSyncApi(sync.sliding),
             ]
         )
         + server.plugins.routes

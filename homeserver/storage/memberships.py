@@ -71,6 +71,11 @@ _JOINED = (
     .join(rooms, rooms.c.nid == memberships.c.room_nid)
     .where(rooms.c.room_id == bindparam("room_id"), memberships.c.membership == "join")
 )
+_MEMBER_CHANGES = (
+    select(memberships.c.user_id, memberships.c.membership)
+    .join(rooms, rooms.c.nid == memberships.c.room_nid)
+    .where(rooms.c.room_id == bindparam("room_id"), memberships.c.position > bindparam("after"))
+)
 _JOINED_ANYWHERE = (
     select(memberships.c.user_id)
     .where(memberships.c.user_id == bindparam("user"), memberships.c.membership == "join")
@@ -175,6 +180,12 @@ def find_membership(connection: Connection, room_id: str, user_id: str) -> Membe
     """A user's standing in one room."""
     row = connection.execute(_IN_ROOM, {"user": user_id, "room_id": room_id}).first()
     return Membership(*row) if row else None
+
+
+def load_member_changes(connection: Connection, room_id: str, after: int) -> list[tuple[str, str]]:
+    """Whose membership changed after a position, and what it is now."""
+    rows = connection.execute(_MEMBER_CHANGES, {"room_id": room_id, "after": after})
+    return [(user_id, membership) for user_id, membership in rows]
 
 
 def is_joined_anywhere(connection: Connection, user_id: str) -> bool:

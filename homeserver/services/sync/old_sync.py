@@ -18,7 +18,7 @@ from homeserver.services.rooms.read_room import ReadRoom
 from homeserver.services.rooms.room import Rooms
 from homeserver.services.rooms.timeline import Page, Timeline
 from homeserver.services.rooms.visibility import Visibility
-from homeserver.services.sync.joined_room import receipts_content
+from homeserver.services.sync.ephemeral_events import receipts_content
 from homeserver.services.sync.request import PresenceNews, SyncRequest, UserNews
 from homeserver.services.sync.sync import Sync
 from homeserver.services.tokens import SyncToken, parse_sync_token

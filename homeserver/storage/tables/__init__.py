@@ -20,6 +20,7 @@ from homeserver.storage.tables import (
     search,
     server_keys,
     sessions,
+    sliding_sync,
     to_device,
     user_data,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "search",
     "server_keys",
     "sessions",
+    "sliding_sync",
     "to_device",
     "user_data",
 ]
