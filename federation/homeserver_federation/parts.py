@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from homeserver.protocol.signing import SigningKey
+from homeserver.runtime.background import BackgroundTasks
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.randomness import Randomness
 from homeserver.services.rooms.append_event import AppendEvent, PushOutcomes
@@ -15,6 +16,7 @@ from homeserver.services.rooms.event_store import EventStore
 from homeserver.services.rooms.membership import InvitePermissions
 from homeserver.services.rooms.room import Rooms
 from homeserver.services.rooms.state_groups import StateGroups
+from homeserver.services.rooms.summaries import RoomSummaries
 from homeserver.services.typing import Typing
 from homeserver.storage.database import Database
 from homeserver.storage.remote_rooms import Relay
@@ -27,11 +29,14 @@ from homeserver_federation.inbound.receive_device_lists import ReceiveDeviceList
 from homeserver_federation.inbound.receive_edus import NotesPresence, ReceiveEdus, ReceivesToDevice
 from homeserver_federation.inbound.receive_pdu import ReceivePdu
 from homeserver_federation.inbound.receive_transaction import ReceiveTransaction
+from homeserver_federation.inbound.retry_later import RetryLater
 from homeserver_federation.ports import ServerClient, SignatureChecks
 from homeserver_federation.remote_servers import Directory, FederatedServers, Profiles
+from homeserver_federation.remote_trees import RemoteTrees
 from homeserver_federation.room_locks import RoomLocks
 from homeserver_federation.rooms.access import ServerAccess
 from homeserver_federation.rooms.backfill import Backfill
+from homeserver_federation.rooms.events_in_time import EventsInTime
 from homeserver_federation.rooms.handshake import Handshake
 from homeserver_federation.rooms.invite import InviteToRoom
 from homeserver_federation.rooms.join import JoinRoom
@@ -47,6 +52,7 @@ from homeserver_federation.rooms.restricted_joins import RestrictedJoins
 from homeserver_federation.rooms.room_states import RoomStates
 from homeserver_federation.rooms.routes import Routes
 from homeserver_federation.rooms.serve_events import ServeEvents
+from homeserver_federation.rooms.serve_hierarchy import ServeHierarchy
 from homeserver_federation.rooms.server_visibility import ServerVisibility
 from homeserver_federation.rooms.state_fetching import StateFetching
 from homeserver_federation.rooms.templates import Templates
@@ -61,6 +67,7 @@ from homeserver_federation.server_api.joins_v2 import JoinsV2Api
 from homeserver_federation.server_api.knocks import KnocksApi
 from homeserver_federation.server_api.leaving_v1 import LeavingV1Api
 from homeserver_federation.server_api.leaving_v2 import LeavingV2Api
+from homeserver_federation.server_api.space_hierarchy import SpaceHierarchyApi
 from homeserver_federation.server_api.third_party_invite import ThirdPartyInviteApi
 from homeserver_federation.server_api.transactions import TransactionsApi
 
@@ -74,9 +81,11 @@ class CoreParts:
     database: Database
     clock: Clock
     randomness: Randomness
+    background: BackgroundTasks
     rooms: Rooms
     events: EventStore
     groups: StateGroups
+    summaries: RoomSummaries
     append: AppendEvent
     push: PushOutcomes
     permissions: InvitePermissions
@@ -133,11 +142,13 @@ def build_rooms_of_federation(core: CoreParts, other: OtherHalf, remote: Federat
         joined,
         checks,
         auth_events,
-        MissingEvents(client),
+        MissingEvents(database, client),
         fetching,
         CheckPolicyServer(events, joined, client),
         PlaceEvent(database, rooms, events, states, redactions, core.push, clock, core.server_name),
         outside,
+        RetryLater(core.background, clock),
+        core.server_name,
     )
     edus = ReceiveEdus(
         database,
@@ -147,13 +158,16 @@ def build_rooms_of_federation(core: CoreParts, other: OtherHalf, remote: Federat
         core.typing,
         core.to_device,
         core.presence,
-        ReceiveDeviceLists(database, clock),
+        ReceiveDeviceLists(database, client, core.background, clock),
         clock,
     )
     transactions = ReceiveTransaction(receive, edus)
     routes = Routes(database, rooms, events, joined)
     handshake = Handshake(client, clock, core.randomness, core.server_name, core.signing_key)
     invite = InviteToRoom(rooms, events, client, receive, core.server_name)
+    backfill = Backfill(
+        database, rooms, events, joined, client, checks, outliers, auth_events, fetching, states, redactions
+    )
     remote.attach(
         JoinRoom(
             database,
@@ -184,9 +198,11 @@ def build_rooms_of_federation(core: CoreParts, other: OtherHalf, remote: Federat
         ),
         KnockOnRoom(locks, routes, handshake, client, checks, outside),
         invite,
-        Backfill(database, rooms, events, joined, client, checks, outliers, auth_events, fetching, states, redactions),
+        backfill,
         other.directory,
         other.profiles,
+        RemoteTrees(client, clock, core.server_name),
+        EventsInTime(database, rooms, events, joined, client, backfill),
     )
     restricted = RestrictedJoins(rooms, events)
     templates = Templates(events, access, restricted, clock, core.server_name)
@@ -225,9 +241,10 @@ def build_rooms_of_federation(core: CoreParts, other: OtherHalf, remote: Federat
         KnocksApi(templates, member_events),
         InvitesV1Api(receive_invite),
         InvitesV2Api(receive_invite),
-        ThirdPartyInviteApi(ThirdPartyInvites(access, core.append, invite, core.server_name)),
+        ThirdPartyInviteApi(ThirdPartyInvites(access, events, core.append, invite, client, core.server_name)),
         BackfillApi(serve),
         EventsApi(serve),
         EventAuthApi(serve),
+        SpaceHierarchyApi(ServeHierarchy(events, access, joined, core.summaries)),
     ]
     return RoomsOfFederation(transactions, receive, joined, [route for api in apis for route in routes_of(api)])

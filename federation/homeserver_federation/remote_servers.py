@@ -10,8 +10,10 @@ from typing import Any, Protocol
 
 from homeserver.protocol.errors import not_found
 from homeserver.protocol.events import Event
-from homeserver.services.remote_servers import RemoteAlias
+from homeserver.services.remote_servers import EventInTime, RemoteAlias, RemoteTree
+from homeserver_federation.remote_trees import RemoteTrees
 from homeserver_federation.rooms.backfill import Backfill
+from homeserver_federation.rooms.events_in_time import EventsInTime
 from homeserver_federation.rooms.invite import InviteToRoom
 from homeserver_federation.rooms.join import JoinRoom
 from homeserver_federation.rooms.knock import KnockOnRoom
@@ -46,6 +48,8 @@ class FederatedServers:
         self._backfill: Backfill
         self._directory: Directory
         self._profiles: Profiles
+        self._trees: RemoteTrees
+        self._in_time: EventsInTime
 
     def attach(
         self,
@@ -56,6 +60,8 @@ class FederatedServers:
         backfill: Backfill,
         directory: Directory,
         profiles: Profiles,
+        trees: RemoteTrees,
+        in_time: EventsInTime,
     ) -> None:
         """Hand in the parts."""
         self._join = join
@@ -65,6 +71,8 @@ class FederatedServers:
         self._backfill = backfill
         self._directory = directory
         self._profiles = profiles
+        self._trees = trees
+        self._in_time = in_time
 
     async def join(self, user_id: str, room_id: str, via: Sequence[str], content: Mapping[str, Any]) -> None:
         """Join a local user to a room through one of the servers in it."""
@@ -100,3 +108,11 @@ class FederatedServers:
     async def backfill(self, room_id: str, limit: int) -> bool:
         """Fetch history before the oldest events known here; True when there is more of it now."""
         return await self._backfill.backfill(room_id, limit)
+
+    async def fetch_tree(self, room_id: str, via: Sequence[str], *, suggested_only: bool) -> RemoteTree | None:
+        """What the first server that knows a room tells of it and its children."""
+        return await self._trees.fetch(room_id, via, suggested_only=suggested_only)
+
+    async def find_event_in_time(self, room_id: str, timestamp_ms: int, *, forwards: bool) -> EventInTime | None:
+        """The event nearest to a time, as other servers know it, if the history here has gaps."""
+        return await self._in_time.find(room_id, timestamp_ms, forwards=forwards)

@@ -126,7 +126,7 @@ def client_routes(server: Homeserver) -> list[Route]:
                 RoomsApi(rooms.read, rooms.timeline, rooms.client_events, server.user_news),
                 RelationsApi(rooms.relations, rooms.client_events, server.user_news),
                 RoomUpgradesApi(rooms.upgrade),
-                RoomSummaryApi(rooms.summaries, rooms.read),
+                RoomSummaryApi(rooms.summaries, rooms.space_tree, rooms.read),
                 ReportContentApi(rooms.reports),
                 ThirdPartyLookupApi(server.appservices.lookups),
                 AppservicePingApi(server.appservices.services),
@@ -137,8 +137,8 @@ def client_routes(server: Homeserver) -> list[Route]:
                 ReceiptsApi(sync.receipts, sync.fully_read, sync.typing),
                 PresenceApi(sync.presence),
                 SyncApi(sync.sync, accounts.filters),
-                SlidingSyncApi(sync.sliding),
                 OldSyncApi(sync.old, rooms.read, rooms.client_events),
+                SlidingSyncApi(sync.sliding),
             ]
         )
         + server.plugins.routes

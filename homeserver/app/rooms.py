@@ -36,6 +36,7 @@ from homeserver.services.rooms.read_room import ReadRoom
 from homeserver.services.rooms.relations import Relations
 from homeserver.services.rooms.room import Rooms
 from homeserver.services.rooms.send_event import SendEvent
+from homeserver.services.rooms.space_tree import SpaceTree
 from homeserver.services.rooms.state_groups import StateGroups
 from homeserver.services.rooms.summaries import RoomSummaries
 from homeserver.services.rooms.timeline import Timeline
@@ -82,6 +83,7 @@ class RoomParts:
     unread: Unread
     hub: SyncHub
     summaries: RoomSummaries
+    space_tree: SpaceTree
     reports: Reports
     notifications: NotificationHistory
 
@@ -124,6 +126,7 @@ def build_rooms(
     create = CreateRoom(database, append, membership, profiles, gates, clock, randomness, server_name, settings.rooms)
     timeline = Timeline(database, rooms, events, groups, visibility, remote)
     directory = RoomDirectory(database, rooms, events, append, remote, gates, clock, server_name, appservices)
+    summaries = RoomSummaries(database, rooms, events, directory, remote)
     unread = Unread(database, events, push_rules)
     return RoomParts(
         rooms=rooms,
@@ -143,7 +146,8 @@ def build_rooms(
         unread=unread,
         notifications=NotificationHistory(database, rooms, events, unread, push_rules),
         hub=SyncHub(database, rooms, clock),
-        summaries=RoomSummaries(database, rooms, events, directory),
+        summaries=summaries,
+        space_tree=SpaceTree(summaries, remote),
         reports=Reports(database, rooms, events, clock),
     )
 
@@ -153,9 +157,9 @@ class SyncParts:
     """Sync, and what only sync and its endpoints use."""
 
     sync: Sync
+    old: OldSync
     sliding: SlidingSync
     connections: Connections
-    old: OldSync
     typing: Typing
     presence: Presence
     receipts: Receipts
@@ -192,6 +196,18 @@ def build_sync(
         counter,
         clock,
     )
+    old = OldSync(
+        database,
+        sync,
+        parts.rooms,
+        parts.read,
+        parts.timeline,
+        parts.visibility,
+        parts.client_events,
+        users,
+        presence,
+        clock,
+    )
     connections = Connections(database, clock, settings.caches.total // 20)
     sliding = SlidingSync(
         database,
@@ -217,23 +233,11 @@ def build_sync(
         counter,
         clock,
     )
-    old = OldSync(
-        database,
-        sync,
-        parts.rooms,
-        parts.read,
-        parts.timeline,
-        parts.visibility,
-        parts.client_events,
-        users,
-        presence,
-        clock,
-    )
     return SyncParts(
         sync,
+        old,
         sliding,
         connections,
-        old,
         typing,
         presence,
         Receipts(database, parts.rooms, parts.events, clock),

@@ -11,17 +11,20 @@ from homeserver.client_api.paths import v1
 from homeserver.protocol.errors import invalid_param
 from homeserver.protocol.identifiers import is_room_alias, is_room_id
 from homeserver.services.rooms.read_room import ReadRoom
+from homeserver.services.rooms.space_tree import SpaceTree
 from homeserver.services.rooms.summaries import RoomSummaries
 from homeserver.web.endpoint import Auth, endpoint
 from homeserver.web.request import Request
 from homeserver.web.requester import Requester
 
 _PAGE = 100
+_MOST_SERVERS = 10
 
 
 class RoomSummaryApi:
-    def __init__(self, summaries: RoomSummaries, rooms: ReadRoom) -> None:
+    def __init__(self, summaries: RoomSummaries, tree: SpaceTree, rooms: ReadRoom) -> None:
         self._summaries = summaries
+        self._tree = tree
         self._rooms = rooms
 
     @endpoint(
@@ -39,7 +42,8 @@ class RoomSummaryApi:
         wanted = request.path["roomIdOrAlias"]
         if not is_room_id(wanted) and not is_room_alias(wanted):
             raise invalid_param(f"{wanted!r} is neither a room id nor a room alias.")
-        return await self._summaries.summary(requester.user_id if requester is not None else None, wanted)
+        via = request.query_list("via")[:_MOST_SERVERS]
+        return await self._summaries.summary(requester.user_id if requester is not None else None, wanted, via)
 
     @endpoint(
         "GET",
@@ -48,7 +52,7 @@ class RoomSummaryApi:
         operation="getSpaceHierarchy",
     )
     async def hierarchy(self, request: Request, requester: Requester) -> dict[str, Any]:
-        page = await self._summaries.tree(
+        page = await self._tree.page(
             requester.user_id,
             request.path["roomId"],
             suggested_only=request.query_bool("suggested_only"),

@@ -155,10 +155,10 @@ class RoomsApi:
         direction = request.query_str("dir")
         if direction not in {"b", "f"}:
             raise invalid_param("The query parameter `dir` must be `b` or `f`.")
-        stored = await self._timeline.closest_to(
+        found = await self._timeline.closest_to(
             requester.user_id, request.path["roomId"], timestamp_ms, forwards=direction == "f"
         )
-        return {"event_id": stored.event_id, "origin_server_ts": stored.event.origin_server_ts}
+        return {"event_id": found.event_id, "origin_server_ts": found.origin_server_ts}
 
     async def _reader(self, requester: Requester) -> Reader:
         ignored = await self._users.ignored_users(requester.user_id)

@@ -21,6 +21,26 @@ class RemoteAlias:
     servers: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class RemoteTree:
+    """What another server tells of a room: its summary with `children_state`, and what it knows of the children.
+
+    `children` are summaries by room ID; `inaccessible` are those that nobody here may see, whomever one asks.
+    """
+
+    room: Mapping[str, Any]
+    children: Mapping[str, Mapping[str, Any]]
+    inaccessible: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class EventInTime:
+    """An event, and when it was sent."""
+
+    event_id: str
+    origin_server_ts: int
+
+
 class RemoteServers(Protocol):
     """What the core asks of other servers. All methods raise MatrixError when the other side refuses or is away."""
 
@@ -47,6 +67,12 @@ class RemoteServers(Protocol):
 
     async def backfill(self, room_id: str, limit: int) -> bool:
         """Fetch history before the oldest events known here; True when there is more of it now."""
+
+    async def fetch_tree(self, room_id: str, via: Sequence[str], *, suggested_only: bool) -> RemoteTree | None:
+        """What the first server that knows a room tells of it and its children; never raises."""
+
+    async def find_event_in_time(self, room_id: str, timestamp_ms: int, *, forwards: bool) -> EventInTime | None:
+        """The event nearest to a time, as other servers know it, if the history here has gaps; never raises."""
 
 
 class NoRemoteServers:
@@ -75,3 +101,9 @@ class NoRemoteServers:
 
     async def backfill(self, room_id: str, limit: int) -> bool:
         return False
+
+    async def fetch_tree(self, room_id: str, via: Sequence[str], *, suggested_only: bool) -> RemoteTree | None:
+        return None
+
+    async def find_event_in_time(self, room_id: str, timestamp_ms: int, *, forwards: bool) -> EventInTime | None:
+        return None

@@ -108,6 +108,11 @@ _IS_BACKWARD = (
     .join(rooms, rooms.c.nid == backward_extremities.c.room_nid)
     .where(rooms.c.room_id == bindparam("room_id"), backward_extremities.c.event_id == bindparam("target"))
 )
+_LEAST_DEPTH = (
+    select(func.min(events.c.depth))
+    .join(rooms, rooms.c.nid == events.c.room_nid)
+    .where(rooms.c.room_id == bindparam("room_id"), events.c.position > 0)
+)
 _WAITING_REDACTIONS = (
     STORED_EVENTS.join(redactions, redactions.c.redaction_nid == events.c.nid)
     .where(redactions.c.redacts_event_id == bindparam("target"), rooms.c.room_id == bindparam("room_id"), VISIBLE)
@@ -170,6 +175,11 @@ def append_remote(tx: Transaction, batch: AppendBatch, relay: Relay | None = Non
 def is_backward_extremity(connection: Connection, room_id: str, event_id: str) -> bool:
     """Whether an event that is not here yet is followed by one that is."""
     return connection.execute(_IS_BACKWARD, {"room_id": room_id, "target": event_id}).first() is not None
+
+
+def find_least_depth(connection: Connection, room_id: str) -> int:
+    """The least depth of the events that came while this server was in the room; 0 if there are none."""
+    return connection.execute(_LEAST_DEPTH, {"room_id": room_id}).scalar() or 0
 
 
 def load_waiting_redactions(connection: Connection, room_id: str, event_id: str) -> list[StoredEvent]:

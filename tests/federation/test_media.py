@@ -53,6 +53,7 @@ async def test_the_answer_has_two_parts_and_its_length(network: Network) -> None
     assert status == 200
     boundary = boundary_of(headers["content-type"])
     assert boundary is not None
+    assert '"' not in headers["content-type"]
     assert int(headers["content-length"]) == len(body)
     metadata, file = body.split(f"--{boundary}".encode())[1:3]
     assert metadata == b"\r\nContent-Type: application/json\r\n\r\n{}\r\n"

@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
 
+import aiohttp
 import pytest
 from interop.nio_device import Devices
+from interop.people import Pair, Person, Side
 from server_process import ServerProcess
 
 SECTIONS = {
@@ -62,3 +64,54 @@ async def guests(shared_server: ServerProcess, tmp_path: Path) -> AsyncIterator[
     made = Devices(shared_server.url, tmp_path, suffix=f"-{next(_numbers)}")
     yield made
     await made.close()
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Starling and a real Synapse, for all tests between them."""
+    running = Pair.in_folder(tmp_path_factory.mktemp("synapse"))
+    try:
+        asyncio.run(running.start())
+        yield running
+    finally:
+        running.stop()
+    assert "Traceback" not in running.starling.log.read_text()
+
+
+@pytest.fixture
+async def sides(pair: Pair) -> AsyncIterator[dict[str, Side]]:
+    """Both servers, by what they are."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
+        starling = Side(pair.starling_name, pair.starling, session)
+        synapse = Side(pair.synapse.name, pair.synapse, session)
+        yield {"starling": starling, "synapse": synapse}
+
+
+@pytest.fixture(params=["starling", "synapse"])
+def host(request: pytest.FixtureRequest, sides: dict[str, Side]) -> Side:
+    """The server where things begin: each of the two in turn."""
+    return sides[request.param]
+
+
+@pytest.fixture
+def guest(host: Side, sides: dict[str, Side]) -> Side:
+    """The other one."""
+    return next(side for side in sides.values() if side is not host)
+
+
+@pytest.fixture
+async def ann(host: Side) -> Person:
+    """Somebody at the server where things begin."""
+    return await host.person("ann")
+
+
+@pytest.fixture
+async def ben(guest: Side) -> Person:
+    """Somebody at the other server."""
+    return await guest.person("ben")
+
+
+@pytest.fixture(params=["10", "11", "12"])
+def version(request: pytest.FixtureRequest) -> str:
+    """A room version."""
+    return str(request.param)

@@ -11,7 +11,7 @@ from homeserver.protocol.event_hashes import create_event_id_of_room_id
 from homeserver.protocol.events import Event
 from homeserver.protocol.receipt import Standing, Verdict, judge_by_auth_events, required_signatures
 from homeserver.services.rooms.event_store import EventStore
-from homeserver_federation.inbound.check_format import PduDropped
+from homeserver_federation.inbound.check_format import NotToBeHad
 
 
 class CheckAuthEvents:
@@ -22,14 +22,14 @@ class CheckAuthEvents:
         self._fetch_auth_chain = fetch_auth_chain
 
     async def check(self, origin: str, event: Event) -> Verdict:
-        """The verdict. Raises PduDropped when auth events are nowhere to be had."""
+        """The verdict. Raises NotToBeHad when auth events cannot be found."""
         needed = needed_by(event)
         known = await self._events.get_many(needed)
         if len(known) < len(needed):
             await self._fetch_auth_chain(origin, event)
             known = await self._events.get_many(needed)
         if len(known) < len(needed):
-            raise PduDropped(f"{len(needed) - len(known)} of the event's auth events cannot be found.")
+            raise NotToBeHad(f"{len(needed) - len(known)} of the event's auth events cannot be found.")
         return judge(
             event,
             {event_id: stored.event for event_id, stored in known.items()},

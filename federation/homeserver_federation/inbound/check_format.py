@@ -19,6 +19,14 @@ class PduDropped(Exception):
     """A PDU that is no event, or whose place in the room cannot be found out. It is not kept."""
 
 
+class NotToBeHad(PduDropped):
+    """What the event rests on cannot be fetched just now. Trying again later may help."""
+
+
+class NotForUs(PduDropped):
+    """Other servers refuse to say what the event rests on: as they see it, this server is not in the room."""
+
+
 def parse_pdu(pdu: object, version: RoomVersion, room_id: str) -> Event:
     """The event of a PDU that is said to be of a room. Raises PduDropped."""
     if not isinstance(pdu, dict):

@@ -8,23 +8,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
 
 from homeserver.protocol.events import Event
+from homeserver.protocol.identifiers import server_name_of
 from homeserver.protocol.receipt import Standing
 from homeserver.services.rooms.event_store import EventStore
 from homeserver.services.rooms.room import Room, Rooms
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.remote_rooms import Relay
 from homeserver_federation.inbound.check_auth_events import CheckAuthEvents
-from homeserver_federation.inbound.check_format import PduDropped, find_event_id, parse_pdu
+from homeserver_federation.inbound.check_format import NotForUs, NotToBeHad, PduDropped, find_event_id, parse_pdu
 from homeserver_federation.inbound.check_hashes import with_altered_redacted
 from homeserver_federation.inbound.check_policy_server import CheckPolicyServer
 from homeserver_federation.inbound.check_signatures import without_badly_signed
 from homeserver_federation.inbound.outside_rooms import OutsideRooms
 from homeserver_federation.inbound.place_event import Candidate, PlaceEvent
+from homeserver_federation.inbound.retry_later import RetryLater
 from homeserver_federation.ports import SignatureChecks
 from homeserver_federation.room_locks import RoomLocks
 from homeserver_federation.rooms.access import ServerAccess
@@ -46,6 +49,7 @@ class Received:
 
     stored: StoredEvent | None = None
     dropped: str | None = None
+    is_worth_another_try: bool = False
 
 
 class ReceivePdu:
@@ -77,6 +81,8 @@ class ReceivePdu:
         policy: CheckPolicyServer,
         place: PlaceEvent,
         outside: OutsideRooms,
+        later: RetryLater,
+        server_name: str,
     ) -> None:
         self._rooms = rooms
         self._events = events
@@ -90,6 +96,8 @@ class ReceivePdu:
         self._policy = policy
         self._place = place
         self._outside = outside
+        self._later = later
+        self._server_name = server_name
 
     async def receive(self, origin: str, room_id: str, pdus: Sequence[Mapping[str, Any]]) -> dict[str, Received]:
         """Receive PDUs that a server pushes, and say by event ID what became of each."""
@@ -106,8 +114,18 @@ class ReceivePdu:
             if not await self._access.is_allowed(origin, room):
                 return {event_id: Received(dropped="Your server is not allowed here.") for event_id in results | events}
             for event in in_graph_order(events):
-                results[event.event_id] = await self._receive_one(origin, event)
+                received = results[event.event_id] = await self._receive_one(origin, event)
+                if received.is_worth_another_try:
+                    self._later.try_again(origin, event.event_id, partial(self._retry, origin, event))
             return results
+
+    async def _retry(self, origin: str, event: Event) -> bool:
+        """Receive an event that could not be received before; True when that is settled, one way or the other."""
+        async with self._locks.hold(event.room_id):
+            room = await self._rooms.find(event.room_id)
+            if room is None or not is_resident(room) or not await self._access.is_allowed(origin, room):
+                return True
+            return not (await self._receive_one(origin, event)).is_worth_another_try
 
     async def receive_event(self, origin: str, event: Event, relay: Relay | None = None) -> Received:
         """Receive one event that has passed steps 1 to 3, in a room this server is in, with `relay` if it is ours to
@@ -144,7 +162,9 @@ class ReceivePdu:
             async with asyncio.timeout(_LONGEST_S):
                 received = await self._through_the_checks(origin, event, relay, frozenset())
         except TimeoutError:
-            received = Received(dropped="What the event rests on could not be fetched in time.")
+            received = Received(dropped="What it rests on could not be fetched in time.", is_worth_another_try=True)
+        except NotToBeHad as dropped:
+            received = Received(dropped=str(dropped), is_worth_another_try=True)
         except PduDropped as dropped:
             received = Received(dropped=str(dropped))
         if received.dropped is not None:
@@ -204,6 +224,19 @@ class ReceivePdu:
         servers = await self._joined.others(room, _MOST_SERVERS, first=origin)
         states = {}
         for prev_id in missing:
-            state = await self._states.after(servers, room.version, room.room_id, prev_id)
-            states[prev_id] = StateAt(room.state_group, difference(room.state, state))
+            try:
+                state = await self._states.after(servers, room.version, room.room_id, prev_id)
+            except NotForUs:
+                if not self._puts_out(event):
+                    raise
+                # Who has been put out of a room is told so, and nothing more: then it is judged by what we know.
+                states[prev_id] = StateAt(room.state_group)
+            else:
+                states[prev_id] = StateAt(room.state_group, difference(room.state, state))
         return states
+
+    def _puts_out(self, event: Event) -> bool:
+        """Whether the event ends the stay of one of our users."""
+        if event.membership not in {"leave", "ban"} or event.state_key is None:
+            return False
+        return server_name_of(event.state_key) == self._server_name

@@ -11,6 +11,8 @@ import structlog
 
 from homeserver.protocol.events import Event
 from homeserver.services.rooms.room import Room
+from homeserver.storage.database import Database
+from homeserver.storage.remote_rooms import find_least_depth
 from homeserver_federation.client import federation_path
 from homeserver_federation.errors import FederationError
 from homeserver_federation.ports import ServerClient
@@ -24,7 +26,8 @@ _log = structlog.get_logger("homeserver.federation.missing_events")
 class MissingEvents:
     """Asks a server for what lies in between."""
 
-    def __init__(self, client: ServerClient) -> None:
+    def __init__(self, database: Database, client: ServerClient) -> None:
+        self._database = database
         self._client = client
 
     async def fetch(self, server: str, room: Room, event: Event) -> Sequence[object]:
@@ -33,7 +36,8 @@ class MissingEvents:
             "earliest_events": [extremity.event_id for extremity in room.extremities],
             "latest_events": [event.event_id],
             "limit": MOST_MISSING,
-            "min_depth": 0,
+            # What lies before our time in the room is history, to be fetched when somebody reads back.
+            "min_depth": await self._database.read(find_least_depth, room.room_id),
         }
         path = federation_path("v1", "get_missing_events", room.room_id)
         try:

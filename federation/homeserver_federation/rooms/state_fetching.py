@@ -14,8 +14,8 @@ from homeserver.protocol.room_versions import RoomVersion
 from homeserver.services.rooms.event_store import EventStore
 from homeserver.storage.room_state import StateMap
 from homeserver_federation.client import federation_path
-from homeserver_federation.errors import FederationError
-from homeserver_federation.inbound.check_format import PduDropped
+from homeserver_federation.errors import FederationError, RemoteServerError
+from homeserver_federation.inbound.check_format import NotForUs, NotToBeHad, PduDropped
 from homeserver_federation.ports import ServerClient
 from homeserver_federation.rooms.outliers import Outliers, list_in
 
@@ -34,23 +34,27 @@ class StateFetching:
         self._outliers = outliers
 
     async def after(self, servers: Sequence[str], version: RoomVersion, room_id: str, event_id: str) -> StateMap:
-        """The state after an event. Raises PduDropped when no server gives one."""
+        """The state after an event. Raises NotToBeHad when no server gives one, NotForUs when the first refuses."""
         state = await self.before(servers, version, room_id, event_id)
         event = await self._find_event(servers, version, room_id, event_id)
         if event is None:
-            raise PduDropped(f"The event {event_id} cannot be fetched.")
+            raise NotToBeHad(f"The event {event_id} cannot be fetched.")
         if event.is_state and await self._is_allowed(event, state):
             state[event.key] = event_id
         return state
 
     async def before(self, servers: Sequence[str], version: RoomVersion, room_id: str, event_id: str) -> StateMap:
-        """The state before an event. Raises PduDropped when no server gives one."""
+        """The state before an event. Raises NotToBeHad when no server gives one, NotForUs when the first refuses."""
+        failures: list[FederationError] = []
         for server in servers:
             try:
                 return await self._fetch(server, version, room_id, event_id)
-            except FederationError:
-                continue
-        raise PduDropped(f"No server tells the state of the room at {event_id}.")
+            except FederationError as error:
+                failures.append(error)
+        sentence = f"No server tells the state of the room at {event_id}."
+        if failures and isinstance(failures[0], RemoteServerError) and failures[0].status == 403:
+            raise NotForUs(sentence)
+        raise NotToBeHad(sentence)
 
     async def _fetch(self, server: str, version: RoomVersion, room_id: str, event_id: str) -> StateMap:
         path = federation_path("v1", "state_ids", room_id)

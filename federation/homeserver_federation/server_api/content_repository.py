@@ -84,7 +84,8 @@ class ContentRepositoryApi:
             yield closing
 
         headers = {
-            "content-type": f'multipart/mixed; boundary="{boundary}"',
+            # Without quotes: Synapse takes them for a part of the boundary.
+            "content-type": f"multipart/mixed; boundary={boundary}",
             "content-length": str(len(opening) + size + len(closing)),
         }
         return StreamingResponse(body(), headers=headers)

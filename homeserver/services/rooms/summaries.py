@@ -1,18 +1,18 @@
-"""Rooms as people see them before they join: single summaries, and the tree of a space.
+"""Rooms as people see them before they join.
 
-Spec: client-server-api #room-summaries, #viewing-the-rooms-of-a-space
+Spec: client-server-api #room-summaries
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from homeserver.protocol.client_event import to_stripped_state
-from homeserver.protocol.errors import forbidden, invalid_param, not_found
+from homeserver.protocol.errors import not_found
 from homeserver.protocol.events import Event, StateKey
 from homeserver.protocol.spaces import children_of
+from homeserver.services.remote_servers import RemoteServers
 from homeserver.services.rooms.aliases import RoomDirectory
 from homeserver.services.rooms.event_store import EventStore
 from homeserver.services.rooms.room import Room, Rooms
@@ -24,105 +24,75 @@ _JOIN_RULES: StateKey = ("m.room.join_rules", "")
 _SPACE_CHILD = "m.space.child"
 _OPEN_TO_SEE = frozenset({"public", "knock", "knock_restricted"})
 _RESTRICTED = frozenset({"restricted", "knock_restricted"})
-_LARGEST_PAGE = 50
-_DEEPEST = 10
-_MOST_ROOMS = 2_000
-
-
-@dataclass(frozen=True, slots=True)
-class TreePage:
-    """A page of a space's rooms, depth first; `next_batch` is None on the last one."""
-
-    rooms: Sequence[Mapping[str, Any]]
-    next_batch: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """How a tree is walked; the same for all of its pages."""
-
-    user_id: str
-    suggested_only: bool
-    max_depth: int
 
 
 class RoomSummaries:
-    """The use cases behind `/room_summary` and `/hierarchy`."""
+    """The use case behind `/room_summary`, and what others show of rooms."""
 
-    def __init__(self, database: Database, rooms: Rooms, events: EventStore, directory: RoomDirectory) -> None:
+    def __init__(
+        self, database: Database, rooms: Rooms, events: EventStore, directory: RoomDirectory, remote: RemoteServers
+    ) -> None:
         self._database = database
         self._rooms = rooms
         self._events = events
         self._directory = directory
+        self._remote = remote
 
-    async def summary(self, user_id: str | None, id_or_alias: str) -> dict[str, Any]:
-        """What a room looks like from outside. Raises M_NOT_FOUND for rooms this user may not even see."""
+    async def summary(self, user_id: str | None, id_or_alias: str, via: Sequence[str] = ()) -> dict[str, Any]:
+        """What a room looks like from outside. Raises M_NOT_FOUND for rooms this user may not even see.
+
+        `via` are servers to ask about a room that this one is not in.
+        """
         room_id = id_or_alias
         if id_or_alias.startswith("#"):
-            room_id = (await self._directory.find(id_or_alias)).room_id
-        room = await self._rooms.find(room_id)
-        if room is None or not room.state or not await self._may_see(user_id, room):
+            found = await self._directory.find(id_or_alias)
+            room_id, via = found.room_id, [*via, *found.servers]
+        shown = await self._summary_here(user_id, room_id) or await self._summary_elsewhere(user_id, room_id, via)
+        if shown is None:
             raise not_found("There is no such room, or you may not see it.")
-        shown = await self._shown(room)
         membership = await self._database.read(find_membership, room_id, user_id) if user_id is not None else None
         if membership is not None:
             shown["membership"] = membership.membership
         return shown
 
-    async def tree(
-        self, user_id: str, room_id: str, *, suggested_only: bool, max_depth: int | None, limit: int, start: str | None
-    ) -> TreePage:
-        """A page of the rooms of a space. Raises M_FORBIDDEN, M_INVALID_PARAM for a token of another walk."""
-        wanted = _Wanted(user_id, suggested_only, min(_DEEPEST if max_depth is None else max_depth, _DEEPEST))
-        skipped = _parse_token(start, wanted) if start is not None else 0
-        size = max(1, min(limit, _LARGEST_PAGE))
-        root = await self._rooms.find(room_id)
-        if root is None or not root.state or not await self._may_see(user_id, root):
-            raise forbidden("You may not see this room.")
-        found = await self._walk(root, wanted, skipped + size + 1)
-        page = [await self._with_children(room, children) for room, children in found[skipped : skipped + size]]
-        more = len(found) > skipped + size
-        return TreePage(page, _token(skipped + size, wanted) if more else None)
+    async def _summary_here(self, user_id: str | None, room_id: str) -> dict[str, Any] | None:
+        room = await self.find_known(room_id)
+        return await self.shown(room) if room is not None and await self.may_see(user_id, room) else None
 
-    async def _walk(self, root: Room, wanted: _Wanted, enough: int) -> list[tuple[Room, list[Event]]]:
-        """Rooms in the order of the tree, each once, with their valid children; at most `enough`."""
-        found: list[tuple[Room, list[Event]]] = []
-        waiting: list[tuple[Room, int]] = [(root, 0)]
-        seen = {root.room_id}
-        while waiting and len(found) < min(enough, _MOST_ROOMS):
-            room, depth = waiting.pop()
-            children = await self._children(room, wanted)
-            found.append((room, children))
-            if depth >= wanted.max_depth:
-                continue
-            for child in reversed(children):
-                child_id = child.key[1]
-                if child_id in seen:
-                    continue
-                below = await self._rooms.find(child_id)
-                if below is None or not below.state or not await self._may_see(wanted.user_id, below):
-                    continue
-                seen.add(child_id)
-                waiting.append((below, depth + 1))
-        return found
+    async def _summary_elsewhere(self, user_id: str | None, room_id: str, via: Sequence[str]) -> dict[str, Any] | None:
+        # For those with an account only: each such question is one to another server.
+        if user_id is None or await self.find_known(room_id) is not None:
+            return None
+        tree = await self._remote.fetch_tree(room_id, via, suggested_only=False)
+        if tree is None or not await self.may_see_remote(user_id, tree.room):
+            return None
+        return {key: value for key, value in tree.room.items() if key != "children_state"}
 
-    async def _children(self, room: Room, wanted: _Wanted) -> list[Event]:
+    async def find_known(self, room_id: str) -> Room | None:
+        """A room whose state this server is told of: one that a local user is in."""
+        room = await self._rooms.find(room_id)
+        return room if room is not None and room.state and "join" in room.local_members.values() else None
+
+    async def children(self, room: Room, *, suggested_only: bool) -> list[Event]:
+        """The valid children of a space, in order."""
         ids = [event_id for (event_type, _), event_id in room.state.items() if event_type == _SPACE_CHILD]
         stored = await self._events.get_many(ids)
         children = children_of([found.event for found in stored.values() if found.redacted_by is None])
-        if wanted.suggested_only:
+        if suggested_only:
             return [child for child in children if child.content.get("suggested") is True]
         return list(children)
 
-    async def _with_children(self, room: Room, children: Sequence[Event]) -> dict[str, Any]:
-        shown = await self._shown(room)
+    async def with_children(self, room: Room, children: Sequence[Event]) -> dict[str, Any]:
+        """A room's summary, with its children if it is a space."""
+        shown = await self.shown(room)
         is_space = shown.get("room_type") == "m.space"
         shown["children_state"] = [
             {**to_stripped_state(child), "origin_server_ts": child.origin_server_ts} for child in children if is_space
         ]
         return shown
 
-    async def _shown(self, room: Room) -> dict[str, Any]:
+    async def shown(self, room: Room) -> dict[str, Any]:
+        """A room's summary."""
         summary = (await self._database.read(load_summaries, [room.room_id]))[room.room_id]
         allowed = _allowed_rooms(await self._join_rules(room))
         shown = summary_content(summary)
@@ -130,19 +100,41 @@ class RoomSummaries:
             shown["allowed_room_ids"] = allowed
         return shown
 
-    async def _may_see(self, user_id: str | None, room: Room) -> bool:
+    async def is_open(self, room: Room) -> bool:
+        """Whether anybody may see a room from outside."""
         summary = (await self._database.read(load_summaries, [room.room_id]))[room.room_id]
-        if summary.join_rule in _OPEN_TO_SEE or summary.history_visibility == "world_readable":
+        return summary.join_rule in _OPEN_TO_SEE or summary.history_visibility == "world_readable"
+
+    async def rooms_that_let_in(self, room: Room) -> list[str]:
+        """The rooms whose members may join a room, where its join rule says so."""
+        summary = (await self._database.read(load_summaries, [room.room_id]))[room.room_id]
+        return _allowed_rooms(await self._join_rules(room)) if summary.join_rule in _RESTRICTED else []
+
+    async def may_see(self, user_id: str | None, room: Room) -> bool:
+        """Whether a user may see a room from outside."""
+        if await self.is_open(room):
             return True
         if user_id is None:
             return False
         if room.local_members.get(user_id) in {"join", "invite"}:
             return True
-        if summary.join_rule not in _RESTRICTED:
+        return await self._is_in_any(user_id, await self.rooms_that_let_in(room))
+
+    async def may_see_remote(self, user_id: str | None, shown: Mapping[str, Any]) -> bool:
+        """The same of a room that another server shows."""
+        if shown.get("join_rule", "public") in _OPEN_TO_SEE or shown.get("world_readable") is True:
+            return True
+        if user_id is None:
             return False
-        for other_id in _allowed_rooms(await self._join_rules(room)):
-            other = await self._rooms.find(other_id)
-            if other is not None and other.local_members.get(user_id) == "join":
+        present = await self._database.read(find_membership, shown["room_id"], user_id)
+        if present is not None and present.membership in {"join", "invite"}:
+            return True
+        return await self._is_in_any(user_id, shown.get("allowed_room_ids", ()))
+
+    async def _is_in_any(self, user_id: str, room_ids: Sequence[str]) -> bool:
+        for room_id in room_ids:
+            room = await self._rooms.find(room_id)
+            if room is not None and room.local_members.get(user_id) == "join":
                 return True
         return False
 
@@ -183,16 +175,3 @@ def _allowed_rooms(join_rules: Event | None) -> list[str]:
         and condition.get("type") == "m.room_membership"
         and isinstance(condition.get("room_id"), str)
     ]
-
-
-def _token(skipped: int, wanted: _Wanted) -> str:
-    return f"{skipped}_{wanted.max_depth}_{int(wanted.suggested_only)}"
-
-
-def _parse_token(token: str, wanted: _Wanted) -> int:
-    parts = token.split("_")
-    if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) < 8 for part in parts):
-        raise invalid_param("This token did not come from this list.")
-    if token != _token(int(parts[0]), wanted):
-        raise invalid_param("`suggested_only` and `max_depth` must stay the same on all pages.")
-    return int(parts[0])

@@ -12,7 +12,7 @@ from homeserver.protocol.errors import not_found
 from homeserver.protocol.events import StateKey
 from homeserver.protocol.receipt import Standing
 from homeserver.protocol.sync_filters import EventFilter
-from homeserver.services.remote_servers import RemoteServers
+from homeserver.services.remote_servers import EventInTime, RemoteServers
 from homeserver.services.rooms.event_store import EventStore
 from homeserver.services.rooms.filters import accepts
 from homeserver.services.rooms.room import MEMBER, Room, Rooms
@@ -152,12 +152,16 @@ class Timeline:
             raise not_found("There is no such event, or you may not see it.")
         return stored
 
-    async def closest_to(self, user_id: str, room_id: str, timestamp_ms: int, *, forwards: bool) -> StoredEvent:
-        """The event sent nearest to a time. Raises M_NOT_FOUND."""
+    async def closest_to(self, user_id: str, room_id: str, timestamp_ms: int, *, forwards: bool) -> EventInTime:
+        """The event sent nearest to a time, which need not be here yet. Raises M_NOT_FOUND."""
         room = await self._rooms.get(room_id)
         viewer = await self._visibility.viewer(user_id, room, or_world_readable=True)
-        found = await self._database.read(find_closest, room_id, timestamp_ms, forwards=forwards)
-        if found is None or not await self._visibility.visible(viewer, room, [found]):
+        stored = await self._database.read(find_closest, room_id, timestamp_ms, forwards=forwards)
+        found = EventInTime(stored.event_id, stored.event.origin_server_ts) if stored is not None else None
+        remote = await self._remote.find_event_in_time(room_id, timestamp_ms, forwards=forwards)
+        if remote is not None and _is_nearer(remote, found, timestamp_ms):
+            found, stored = remote, await self._events.find(remote.event_id)
+        if found is None or (stored is not None and not await self._visibility.visible(viewer, room, [stored])):
             raise not_found("There is no event on that side of this time.")
         return found
 
@@ -211,3 +215,9 @@ def _up_to(events: list[StoredEvent], bound: Place | None, forwards: bool) -> li
     if forwards:
         return [stored for stored in events if stored.place <= bound]
     return [stored for stored in events if stored.place > bound]
+
+
+def _is_nearer(one: EventInTime, other: EventInTime | None, timestamp_ms: int) -> bool:
+    if other is None:
+        return True
+    return abs(one.origin_server_ts - timestamp_ms) < abs(other.origin_server_ts - timestamp_ms)

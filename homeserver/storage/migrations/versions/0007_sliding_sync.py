@@ -1,6 +1,6 @@
 """Connections of sliding sync.
 
-Revision: 0009
+Revision: 0007
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0009"
-down_revision = "0008"
+revision = "0007"
+down_revision = "0006"
 
 # SQLite numbers rows by itself only for a column declared exactly INTEGER PRIMARY KEY.
 ROW_NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
