@@ -109,6 +109,7 @@ class AppendEvent:
         server_name: str,
         signing_key: SigningKey,
     ) -> None:
+        self._latest_created_ms = 0
         self._database = database
         self._rooms = rooms
         self._events = events
@@ -228,6 +229,9 @@ class AppendEvent:
         """
         chain = _Chain(state={}, extremities=(), fresh={}, room_id=room_id)
         now_ms = self._clock.now_ms()
+        if room_id is None:
+            # Two rooms that are alike and of the same millisecond would be one.
+            now_ms = self._latest_created_ms = max(now_ms, self._latest_created_ms + 1)
         appends = [await self._build(chain, version, draft, now_ms, {}, None) for draft in drafts]
         assert chain.room_id is not None
         batch = AppendBatch(

@@ -201,6 +201,13 @@ class SyncHub:
         """How many users have a record."""
         return len(self._watched)
 
+    def missed(self, position: int) -> None:
+        """Nobody knows what happened up to a position: everyone is to look into the database."""
+        self.position = max(self.position, position)
+        for watched in self._watched.values():
+            watched.wake()
+        self._watched.clear()
+
     async def forget_all(self) -> None:
         """Start anew, as after a restart: who waits is answered, and old tokens are read from the database."""
         for watched in self._watched.values():
@@ -246,6 +253,8 @@ class SyncHub:
     def _follow_membership(watched: Watched, change: Change) -> None:
         appended = change.detail
         watched.stale |= change.subject == "outside_membership"
+        if change.detail is None and watched.user_id in change.user_ids:
+            watched.stale = True
         if not isinstance(appended, Appended) or (MEMBER, watched.user_id) not in appended.state_changes:
             return
         event_id = appended.state_changes[(MEMBER, watched.user_id)]
