@@ -105,6 +105,9 @@ class Bridge:
     def may_create(self, appservice_id: str, user_id: str) -> bool:
         return self.find_exclusive_owner(user_id) == appservice_id
 
+    def user_changed(self, user_id: str) -> None:
+        """Nothing is remembered of users here."""
+
 
 @dataclass
 class RecordedRows:

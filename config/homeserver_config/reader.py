@@ -65,6 +65,19 @@ def read_settings(source: str | Path | None = None, env: Mapping[str, str] | Non
     return settings
 
 
+def read_model(model: type[Model], text: str, name: str) -> Model:
+    """A YAML text of its own, such as a registration file, as a model. Raises ConfigError with every mistake."""
+    document = YamlDocument(text, name)
+    if document.mistakes:
+        raise ConfigError(document.mistakes)
+    if not isinstance(document.value, dict):
+        raise ConfigError([document.mistake((), "must be a mapping")])
+    found, mistakes = _validate(model, document.value, (), _Origin(document, ReadContext(), {}))
+    if mistakes or found is None:
+        raise ConfigError(sorted(mistakes, key=lambda mistake: mistake.line))
+    return found
+
+
 def plugin_settings(model: type[Model], raw: RawSettings) -> Model:
     """A plugin's settings as its own model. Raises ConfigError with every mistake, at its line of the file."""
     origin = raw.origin

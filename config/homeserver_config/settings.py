@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from homeserver_config.sections.admin_contact import AdminContactSettings
+from homeserver_config.sections.application_services import ApplicationServiceSettings
 from homeserver_config.sections.caches import CacheSettings
 from homeserver_config.sections.database import DatabaseSettings
 from homeserver_config.sections.federation import FederationSettings
@@ -24,6 +25,7 @@ from homeserver_config.sections.rate_limits import RateLimitSettings
 from homeserver_config.sections.registration import RegistrationSettings
 from homeserver_config.sections.retention import RetentionSettings
 from homeserver_config.sections.rooms import RoomSettings
+from homeserver_config.sections.search import SearchSettings
 from homeserver_config.sections.server import ServerSettings
 from homeserver_config.sections.sessions import SessionSettings
 from homeserver_config.sections.user_directory import UserDirectorySettings
@@ -49,8 +51,10 @@ class Settings(Section):
     media: MediaSettings = MediaSettings()
     presence: PresenceSettings = PresenceSettings()
     push: PushSettings = PushSettings()
+    search: SearchSettings = SearchSettings()
     user_directory: UserDirectorySettings = UserDirectorySettings()
     federation: FederationSettings = FederationSettings()
+    application_services: ApplicationServiceSettings = ApplicationServiceSettings()
     outgoing: OutgoingSettings = OutgoingSettings()
     well_known: WellKnownSettings = WellKnownSettings()
     admin_contact: AdminContactSettings = AdminContactSettings()

@@ -73,6 +73,7 @@ def build_accounts(
     device_rows: Sequence[DeviceRows],
     observers: Sequence[AccountObserver],
     plugins: PluginParts,
+    more_methods: Sequence[LoginMethod] = (),
 ) -> AccountParts:
     """Everything about accounts."""
     server_name = settings.server.server_name
@@ -98,7 +99,7 @@ def build_accounts(
         settings.sessions.login_token_lifetime,
         sessions_may_issue=settings.sessions.login_tokens,
     )
-    methods: list[LoginMethod] = [login_tokens]
+    methods: list[LoginMethod] = [login_tokens, *more_methods]
     if settings.sessions.password_login:
         methods.insert(0, PasswordLogin(server_name, check, limits))
     sessions = Sessions(

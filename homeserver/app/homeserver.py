@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import structlog
 
 from homeserver.app.accounts import build_accounts
+from homeserver.app.appservices import AppserviceParts
 from homeserver.app.encryption import build_encryption
 from homeserver.app.federation import FederationParts
 from homeserver.app.figures import register_figures
@@ -26,7 +27,6 @@ from homeserver.runtime.http_client import HttpClient
 from homeserver.runtime.metrics import Metrics
 from homeserver.runtime.randomness import Randomness, SystemRandomness
 from homeserver.services.account_data import AccountData
-from homeserver.services.accounts.ports import NoAppservices
 from homeserver.services.accounts.tokens import Tokens
 from homeserver.services.devices.remote_keys import NoRemoteKeys
 from homeserver.services.devices.to_device import NoRemoteToDevice
@@ -40,6 +40,8 @@ from homeserver.services.remote_servers import NoRemoteServers
 from homeserver.services.rooms.auto_join import AutoJoin
 from homeserver.services.rooms.membership import MembershipService
 from homeserver.services.rooms.retention import RoomRetention
+from homeserver.services.search.index import SearchIndex
+from homeserver.services.search.search import Search
 from homeserver.services.sync.user_news import StoredUserNews
 from homeserver.services.user_directory import UserDirectory
 from homeserver.storage.changes import Change
@@ -78,7 +80,10 @@ class Homeserver:
         self.database = database or build_database(settings)
         self.signing_key = load_or_create_signing_key(settings.signing_key_path, self.randomness)
         server_name = settings.server.server_name
-        appservices = NoAppservices()
+        self.appservices = AppserviceParts(
+            settings, self.database, self.clock, self.randomness, self.background, self.metrics
+        )
+        appservices = self.appservices.directory
         followers = _ProfileFollowers(self.background)
         self.limits = RateLimits(settings.rate_limits, self.clock)
         self.tokens = Tokens(self.database, self.clock, appservices)
@@ -101,7 +106,9 @@ class Homeserver:
         federation = self.federation
         remote = federation.remote if federation is not None else NoRemoteServers()
         remote_profiles = federation.profiles if federation is not None else NoRemoteProfiles()
-        self.profiles = Profiles(server_name, self.database, [followers], remote_profiles)
+        self.profiles = Profiles(
+            server_name, self.database, [followers], remote_profiles, makers=self.appservices.queries
+        )
         self.openid = OpenIdTokens(server_name, self.database, self.clock, self.randomness)
         self.followers = Followers(self.database, self.background)
         self.plugins = PluginParts(
@@ -118,6 +125,7 @@ class Homeserver:
             self.account_data,
             remote,
             self.plugins.gates,
+            self.appservices.queries,
         )
         followers.membership = self.rooms.membership
         self.encryption = build_encryption(
@@ -153,6 +161,7 @@ class Homeserver:
                 ),
             ],
             self.plugins,
+            [self.appservices.login],
         )
         self.plugins.attach(
             self.rooms,
@@ -174,12 +183,26 @@ class Homeserver:
         )
         self.user_news = StoredUserNews(self.database, self.account_data, self.push_rules)
         self.sync = build_sync(settings, self.database, self.clock, self.rooms, self.user_news, self.encryption.news)
+        self.appservices.attach(self.rooms, self.sync, self.accounts, self.encryption)
         if federation is not None:
             federation.attach(
                 self.rooms, self.sync, self.encryption, self.profiles, self.media, self.openid, self.account_data
             )
         self.user_directory = UserDirectory(settings.user_directory, self.database, self.profiles, server_name)
         self.room_retention = RoomRetention(settings.retention, self.database, self.clock)
+        self.search_index = SearchIndex(self.database, enabled=settings.search.enabled)
+        self.search = Search(
+            self.database,
+            self.followers,
+            self.search_index,
+            self.rooms.rooms,
+            self.rooms.events,
+            self.rooms.read,
+            self.rooms.timeline,
+            self.rooms.visibility,
+            self.rooms.client_events,
+            self.user_news,
+        )
         self._http_figures = HttpFigures(self.metrics)
         parts = self.rooms
         register_figures(
@@ -194,9 +217,11 @@ class Homeserver:
         await self.database.open()
         await self.rooms.hub.start(self.background)
         await self.plugins.start()
+        await self.followers.start([self.search_index])
         if self.federation is not None:
             await self.federation.start()
             await self.followers.start(self.federation.followers)
+        await self.appservices.start()
         if self.media is not None:
             self.media.start(self.background)
         self.sync.typing.start(self.background)
@@ -204,6 +229,7 @@ class Homeserver:
         self.background.run_every("retention", _RETENTION_EVERY_S, self.accounts.retention.run)
         self.background.run_every("room-retention", _RETENTION_EVERY_S, self.room_retention.run)
         self.background.run_every("encryption-retention", _RETENTION_EVERY_S, self.encryption.retention.run)
+        self.background.run_every("sliding-sync-retention", _RETENTION_EVERY_S, self.sync.connections.forget_old)
         self.background.run_every("last-seen", _LAST_SEEN_EVERY_S, self.tokens.flush_last_seen)
         self.background.start("departures", self.accounts.accounts.resume_departures())
 
@@ -219,6 +245,7 @@ class Homeserver:
             await self.federation.stop()
         await self.tokens.flush_last_seen()
         self.accounts.passwords.close()
+        await self.appservices.stop()
         await self.http.close()
         await self.database.close()
 
@@ -258,6 +285,7 @@ class Homeserver:
         if self.federation is not None:
             self.federation.follow(changes)
         parts.hub.follow(changes, position)
+        self.appservices.follow(changes, position)
         self.plugins.follow(changes, position)
 
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from homeserver.client_api.account_data import AccountDataApi
 from homeserver.client_api.account_deactivation import AccountDeactivationApi
 from homeserver.client_api.admin import AdminApi
+from homeserver.client_api.admin_application_services import AdminApplicationServicesApi
 from homeserver.client_api.admin_register import AdminRegisterApi
 from homeserver.client_api.administrative_contact import AdministrativeContactApi
+from homeserver.client_api.appservice_ping import AppservicePingApi
 from homeserver.client_api.auth_fallback import AuthFallbackApi, fallback_forms
 from homeserver.client_api.authed_content_repo import AuthedContentRepoApi
 from homeserver.client_api.capabilities import Capabilities, CapabilitiesApi
@@ -28,6 +30,7 @@ from homeserver.client_api.login_token import LoginTokenApi
 from homeserver.client_api.logout import LogoutApi
 from homeserver.client_api.membership import RoomMembershipApi
 from homeserver.client_api.notifications import NotificationsApi
+from homeserver.client_api.old_sync import OldSyncApi
 from homeserver.client_api.openid import OpenIdApi
 from homeserver.client_api.password_management import PasswordManagementApi
 from homeserver.client_api.presence import PresenceApi
@@ -44,6 +47,8 @@ from homeserver.client_api.room_send import RoomSendApi
 from homeserver.client_api.room_summary import RoomSummaryApi
 from homeserver.client_api.room_upgrades import RoomUpgradesApi
 from homeserver.client_api.rooms import RoomsApi
+from homeserver.client_api.search import SearchApi
+from homeserver.client_api.sliding_sync import SlidingSyncApi
 from homeserver.client_api.sso_login_redirect import SsoLoginRedirectApi
 from homeserver.client_api.support import SupportApi
 from homeserver.client_api.sync import SyncApi
@@ -115,7 +120,7 @@ def client_routes(server: Homeserver) -> list[Route]:
                 CrossSigningApi(encryption.cross_signing, accounts.interactive_auth),
                 KeyBackupApi(encryption.backups),
                 ToDeviceApi(encryption.to_device),
-                CreateRoomApi(rooms.create),
+                CreateRoomApi(rooms.create, rooms.directory),
                 RoomMembershipApi(rooms.membership, rooms.directory, rooms.read),
                 RoomSendApi(rooms.send),
                 RoomsApi(rooms.read, rooms.timeline, rooms.client_events, server.user_news),
@@ -123,13 +128,17 @@ def client_routes(server: Homeserver) -> list[Route]:
                 RoomUpgradesApi(rooms.upgrade),
                 RoomSummaryApi(rooms.summaries, rooms.space_tree, rooms.read),
                 ReportContentApi(rooms.reports),
-                ThirdPartyLookupApi(),
+                ThirdPartyLookupApi(server.appservices.lookups),
+                AppservicePingApi(server.appservices.services),
                 UsersApi(server.user_directory),
+                SearchApi(server.search),
                 NotificationsApi(rooms.notifications, rooms.client_events),
                 DirectoryApi(rooms.directory, rooms.read, needs_login=settings.rooms.public_directory_needs_login),
                 ReceiptsApi(sync.receipts, sync.fully_read, sync.typing),
                 PresenceApi(sync.presence),
                 SyncApi(sync.sync, accounts.filters),
+                OldSyncApi(sync.old, rooms.read, rooms.client_events),
+                SlidingSyncApi(sync.sliding),
             ]
         )
         + server.plugins.routes
@@ -148,6 +157,7 @@ def admin_routes(server: Homeserver) -> list[Route]:
         [
             AdminApi(server.settings.server.server_name, accounts.accounts, accounts.devices),
             AdminRegisterApi(accounts.shared_secret),
+            AdminApplicationServicesApi(server.appservices.services),
         ]
     )
 

@@ -11,6 +11,7 @@ from homeserver.protocol.signing import SigningKey
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.randomness import Randomness
 from homeserver.services.account_data import AccountData
+from homeserver.services.appservices.queries import AppserviceQueries
 from homeserver.services.ephemeral import EphemeralCounter
 from homeserver.services.fully_read import FullyReadMarkers
 from homeserver.services.presence import Presence
@@ -41,9 +42,19 @@ from homeserver.services.rooms.summaries import RoomSummaries
 from homeserver.services.rooms.timeline import Timeline
 from homeserver.services.rooms.upgrade_room import UpgradeRoom
 from homeserver.services.rooms.visibility import Visibility
+from homeserver.services.sliding_sync.connections import Connections
+from homeserver.services.sliding_sync.extensions import SlidingExtensions
+from homeserver.services.sliding_sync.lists import RoomLists
+from homeserver.services.sliding_sync.rooms import SlidingRooms
+from homeserver.services.sliding_sync.sliding_sync import SlidingSync
+from homeserver.services.sync.device_lists import DeviceLists
+from homeserver.services.sync.heroes import Heroes
 from homeserver.services.sync.hub import SyncHub
 from homeserver.services.sync.joined_room import JoinedRooms
+from homeserver.services.sync.newest_events import NewestEvents
+from homeserver.services.sync.old_sync import OldSync
 from homeserver.services.sync.other_rooms import StrippedRooms
+from homeserver.services.sync.own_memberships import OwnMemberships
 from homeserver.services.sync.request import DeviceNews, UserNews
 from homeserver.services.sync.sync import Sync
 from homeserver.services.typing import Typing
@@ -88,6 +99,7 @@ def build_rooms(
     account_data: AccountData,
     remote: RemoteServers,
     plugins: Gates,
+    appservices: AppserviceQueries,
 ) -> RoomParts:
     """Everything about rooms but sync itself. Whoever follows the log follows it through `follow`."""
     server_name = settings.server.server_name
@@ -109,10 +121,11 @@ def build_rooms(
         account_data,
         server_name,
         forget_on_leave=settings.rooms.forget_on_leave,
+        invited=appservices,
     )
     create = CreateRoom(database, append, membership, profiles, gates, clock, randomness, server_name, settings.rooms)
     timeline = Timeline(database, rooms, events, groups, visibility, remote)
-    directory = RoomDirectory(database, rooms, events, append, remote, gates, clock, server_name)
+    directory = RoomDirectory(database, rooms, events, append, remote, gates, clock, server_name, appservices)
     summaries = RoomSummaries(database, rooms, events, directory, remote)
     unread = Unread(database, events, push_rules)
     return RoomParts(
@@ -144,6 +157,9 @@ class SyncParts:
     """Sync, and what only sync and its endpoints use."""
 
     sync: Sync
+    old: OldSync
+    sliding: SlidingSync
+    connections: Connections
     typing: Typing
     presence: Presence
     receipts: Receipts
@@ -158,7 +174,11 @@ def build_sync(
     typing = Typing(parts.rooms, counter, clock)
     typing.on_change(lambda room_id: parts.hub.typing_changed(room_id, counter.value))
     presence = Presence(settings.presence, database, counter, clock)
-    joined = JoinedRooms(database, parts.events, parts.groups, parts.visibility, parts.client_events, typing)
+    newest = NewestEvents(database, parts.events, parts.visibility)
+    heroes = Heroes(database)
+    own = OwnMemberships(parts.groups, parts.visibility)
+    device_lists = DeviceLists(database, parts.rooms, newest, parts.visibility, own, devices)
+    joined = JoinedRooms(newest, heroes, parts.events, parts.groups, parts.client_events, typing)
     stripped = StrippedRooms(parts.events, parts.groups)
     sync = Sync(
         database,
@@ -167,7 +187,8 @@ def build_sync(
         joined,
         stripped,
         parts.visibility,
-        parts.groups,
+        own,
+        device_lists,
         parts.unread,
         devices,
         users,
@@ -175,8 +196,48 @@ def build_sync(
         counter,
         clock,
     )
+    old = OldSync(
+        database,
+        sync,
+        parts.rooms,
+        parts.read,
+        parts.timeline,
+        parts.visibility,
+        parts.client_events,
+        users,
+        presence,
+        clock,
+    )
+    connections = Connections(database, clock, settings.caches.total // 20)
+    sliding = SlidingSync(
+        database,
+        parts.rooms,
+        parts.hub,
+        connections,
+        RoomLists(database, parts.rooms, parts.events, parts.visibility, parts.hub),
+        SlidingRooms(
+            database,
+            parts.rooms,
+            parts.events,
+            parts.groups,
+            parts.visibility,
+            newest,
+            heroes,
+            stripped,
+            parts.client_events,
+        ),
+        SlidingExtensions(database, devices, device_lists, users, typing),
+        parts.unread,
+        users,
+        presence,
+        counter,
+        clock,
+    )
     return SyncParts(
         sync,
+        old,
+        sliding,
+        connections,
         typing,
         presence,
         Receipts(database, parts.rooms, parts.events, clock),

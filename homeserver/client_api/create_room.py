@@ -12,6 +12,7 @@ import msgspec
 from homeserver.client_api.paths import v3
 from homeserver.protocol.errors import MatrixError
 from homeserver.services.accounts.tokens import check_not_suspended
+from homeserver.services.rooms.aliases import RoomDirectory
 from homeserver.services.rooms.create_room import CreateRoom, NewRoom
 from homeserver.web.endpoint import endpoint
 from homeserver.web.request import Request
@@ -38,8 +39,9 @@ class CreateRoomBody(msgspec.Struct):
 class CreateRoomApi:
     """The endpoint that makes rooms."""
 
-    def __init__(self, rooms: CreateRoom) -> None:
+    def __init__(self, rooms: CreateRoom, directory: RoomDirectory) -> None:
         self._rooms = rooms
+        self._directory = directory
 
     @endpoint(
         "POST",
@@ -54,6 +56,8 @@ class CreateRoomApi:
             raise MatrixError(
                 "M_THREEPID_DENIED", "This server invites people by their user id only, not by address.", 403
             )
+        if body.room_alias_name is not None:
+            self._directory.check_free(body.room_alias_name, requester.appservice_id)
         wanted = NewRoom(
             version=body.room_version,
             preset=body.preset,

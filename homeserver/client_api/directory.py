@@ -11,7 +11,7 @@ import msgspec
 
 from homeserver.client_api.paths import v3
 from homeserver.protocol.errors import missing_token
-from homeserver.services.rooms.aliases import RoomDirectory, RoomSummary
+from homeserver.services.rooms.aliases import Network, RoomDirectory, RoomSummary
 from homeserver.services.rooms.read_room import ReadRoom
 from homeserver.web.endpoint import Auth, endpoint
 from homeserver.web.request import Request
@@ -28,6 +28,12 @@ class VisibilityBody(msgspec.Struct):
     """Whether a room is in the directory."""
 
     visibility: Literal["public", "private"] = "public"
+
+
+class NetworkVisibilityBody(msgspec.Struct):
+    """Whether a room is in the directory of a third-party network."""
+
+    visibility: Literal["public", "private"]
 
 
 class SearchFilter(msgspec.Struct):
@@ -62,12 +68,18 @@ class DirectoryApi:
 
     @endpoint("PUT", v3("/directory/room/{roomAlias}"), operation="setRoomAlias", body=AliasBody)
     async def set_alias(self, request: Request, requester: Requester, body: AliasBody) -> dict[str, Any]:
-        await self._directory.add(requester.user_id, request.path["roomAlias"], body.room_id)
+        alias = request.path["roomAlias"]
+        await self._directory.add(requester.user_id, alias, body.room_id, appservice_id=requester.appservice_id)
         return {}
 
     @endpoint("DELETE", v3("/directory/room/{roomAlias}"), operation="deleteRoomAlias")
     async def delete_alias(self, request: Request, requester: Requester) -> dict[str, Any]:
-        await self._directory.remove(requester.user_id, request.path["roomAlias"], is_admin=requester.is_admin)
+        await self._directory.remove(
+            requester.user_id,
+            request.path["roomAlias"],
+            is_admin=requester.is_admin,
+            appservice_id=requester.appservice_id,
+        )
         return {}
 
     @endpoint("GET", v3("/rooms/{roomId}/aliases"), auth=Auth.GUEST_OK, operation="getLocalAliases")
@@ -108,7 +120,8 @@ class DirectoryApi:
         if not self._directory.is_local(server):
             wanted = {name: value for name, value in (("limit", limit), ("since", since)) if value is not None}
             return await self._directory.remote_published(server or "", wanted)
-        return await self._page(limit, since, None)
+        network = _network(request.find_query("third_party_instance_id"))
+        return await self._page(limit, since, None, network, all_networks=request.query_bool("include_all_networks"))
 
     @endpoint(
         "POST",
@@ -123,14 +136,39 @@ class DirectoryApi:
         server = request.find_query("server")
         if not self._directory.is_local(server):
             return await self._directory.remote_published(server or "", msgspec.to_builtins(body))
-        return await self._page(body.limit, body.since, body.filter)
+        network = _network(body.third_party_instance_id)
+        return await self._page(body.limit, body.since, body.filter, network, all_networks=body.include_all_networks)
 
-    async def _page(self, limit: int | None, since: str | None, wanted: SearchFilter | None) -> dict[str, Any]:
+    @endpoint(
+        "PUT",
+        v3("/directory/list/appservice/{networkId}/{roomId}"),
+        auth=Auth.APPSERVICE,
+        operation="updateAppserviceRoomDirectoryVisibility",
+        body=NetworkVisibilityBody,
+    )
+    async def set_network_visibility(
+        self, request: Request, requester: Requester, body: NetworkVisibilityBody
+    ) -> dict[str, Any]:
+        network = Network(requester.appservice_id or "", request.path["networkId"])
+        await self._directory.publish_in_network(network, request.path["roomId"], body.visibility == "public")
+        return {}
+
+    async def _page(
+        self,
+        limit: int | None,
+        since: str | None,
+        wanted: SearchFilter | None,
+        network: Network | None = None,
+        *,
+        all_networks: bool = False,
+    ) -> dict[str, Any]:
         page = await self._directory.published(
             limit=limit,
             since=since,
             term=wanted.generic_search_term if wanted is not None else None,
             room_types=wanted.room_types if wanted is not None else None,
+            network=network,
+            all_networks=all_networks,
         )
         body: dict[str, Any] = {
             "chunk": [published_room(summary) for summary in page.rooms],
@@ -139,6 +177,14 @@ class DirectoryApi:
         if page.next_batch is not None:
             body["next_batch"] = page.next_batch
         return body
+
+
+def _network(instance_id: str | None) -> Network | None:
+    """The network an `instance_id` of `/thirdparty/protocols` stands for."""
+    if instance_id is None:
+        return None
+    appservice_id, _, network_id = instance_id.partition("|")
+    return Network(appservice_id, network_id)
 
 
 def published_room(summary: RoomSummary) -> dict[str, Any]:

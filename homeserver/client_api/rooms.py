@@ -122,11 +122,12 @@ class RoomsApi:
     @endpoint("GET", v3("/rooms/{roomId}/context/{eventId}"), auth=Auth.GUEST_OK, operation="getEventContext")
     async def context(self, request: Request, requester: Requester) -> Any:
         reader = await self._reader(requester)
+        limit = request.query_int("limit", 10, minimum=0, maximum=_MOST_CONTEXT)
         found = await self._timeline.context(
             requester.user_id,
             request.path["roomId"],
             request.path["eventId"],
-            request.query_int("limit", 10, minimum=0, maximum=_MOST_CONTEXT),
+            (limit // 2, limit - limit // 2),
             _filter(request),
             frozenset(reader.ignored),
         )

@@ -6,6 +6,7 @@ What happens because of an event happens here, after it was written; a crash in 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from homeserver.storage.events import StoredEvent
 
 _STORE_AT_LEAST_EVERY = 100
+PAUSE_IN_A_RUSH_S = 0.05
 
 
 class Follower(Protocol):
@@ -32,6 +34,10 @@ class Follower(Protocol):
     @property
     def batch_size(self) -> int:
         """The most events it takes at once."""
+
+    @property
+    def pause_s(self) -> float:
+        """How long to let events gather after a batch. The first event after a quiet moment is handled at once."""
 
     @property
     def has_interest(self) -> bool:
@@ -99,6 +105,7 @@ class _Running:
         self._stored = position
         self._head = position
         self._moved = asyncio.Event()
+        self._is_awaited = asyncio.Event()
         self._arrived = asyncio.Condition()
         self._rewound_to: int | None = None
         self.position = position
@@ -112,6 +119,7 @@ class _Running:
         self._moved.set()
 
     async def reached(self, position: int) -> None:
+        self._is_awaited.set()
         async with self._arrived:
             await self._arrived.wait_for(lambda: self.position >= position and self._rewound_to is None)
 
@@ -121,13 +129,23 @@ class _Running:
             if self._rewound_to is not None:
                 self.position = self._stored = self._rewound_to
                 self._rewound_to = None
-            if self.position < self._head:
-                await self._step()
-            else:
+            if self.position >= self._head:
                 self._moved.clear()
                 await self._moved.wait()
+                continue
+            more = await self._step()
+            if not more:
+                await self._pause()
 
-    async def _step(self) -> None:
+    async def _pause(self) -> None:
+        """Let events gather for a moment, unless somebody waits for this follower."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._follower.pause_s):
+                await self._is_awaited.wait()
+        self._is_awaited.clear()
+
+    async def _step(self) -> bool:
+        """Handle one batch; True when the log held more than fits into one."""
         follower, head = self._follower, self._head
         events: Sequence[StoredEvent] = ()
         up_to = head
@@ -138,10 +156,11 @@ class _Running:
         if events:
             await follower.handle(events, up_to)
         if self._rewound_to is not None:
-            return
+            return True
         if events or up_to - self._stored >= _STORE_AT_LEAST_EVERY:
             await self._database.write(store_follower_position, follower.name, up_to)
             self._stored = up_to
         self.position = up_to
         async with self._arrived:
             self._arrived.notify_all()
+        return up_to < head

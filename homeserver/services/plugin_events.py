@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from homeserver.protocol.receipt import Standing
+from homeserver.services.followers import PAUSE_IN_A_RUSH_S
 
 if TYPE_CHECKING:
     from homeserver.plugin_api.hooks import EventObserver
@@ -24,6 +25,7 @@ class PluginEvents:
     """A follower of the log on behalf of one plugin."""
 
     batch_size = 100
+    pause_s = PAUSE_IN_A_RUSH_S
     has_interest = True
 
     def __init__(self, observer: EventObserver) -> None:

@@ -46,6 +46,13 @@ class RemoteProfiles(Protocol):
         """The profile (one field of it) as the other server gives it; None if there is none, or no answer."""
 
 
+class UserMakers(Protocol):
+    """Whoever may make users that are asked for: application services."""
+
+    async def make_user(self, user_id: str) -> bool:
+        """Whether somebody has just made a local user that did not exist."""
+
+
 class NoRemoteProfiles:
     """A server without federation."""
 
@@ -67,12 +74,14 @@ class Profiles:
         remote: RemoteProfiles,
         *,
         managed_fields: Sequence[str] = (),
+        makers: UserMakers | None = None,
         cache_bytes: int = 8 * 1024 * 1024,
     ) -> None:
         self._server_name = server_name
         self._database = database
         self._followers = followers
         self._remote = remote
+        self._makers = makers
         self.managed_fields = tuple(managed_fields)
         self._cache: LoadingCache[str, Profile] = LoadingCache("profiles", cache_bytes, _size_of)
 
@@ -127,7 +136,9 @@ class Profiles:
     async def _check_exists(self, user_id: str) -> None:
         if (await self.get(user_id)).as_json():
             return
-        if await self._database.read(account_rows.find_user, user_id) is None:
+        if await self._database.read(account_rows.find_user, user_id) is not None:
+            return
+        if self._makers is None or not await self._makers.make_user(user_id):
             raise not_found("The profile was not found.")
 
     def _check_not_managed(self, key: str) -> None:

@@ -25,6 +25,24 @@ class SyncToken(NamedTuple):
         return f"s{self.position}_{self.ephemeral}_{self.to_device}"
 
 
+class ConnectionToken(NamedTuple):
+    """How much the client of a sliding sync connection has: the log as in `SyncToken`, and the connection's steps."""
+
+    position: int
+    ephemeral: int
+    connection: int
+    step: int
+
+    def __str__(self) -> str:
+        return f"l{self.position}_{self.ephemeral}_{self.connection}_{self.step}"
+
+
+def find_connection_token(text: str) -> ConnectionToken | None:
+    """The token that `text` is; None when it is none."""
+    numbers = _numbers(text[1:])
+    return ConnectionToken(*numbers) if text.startswith("l") and len(numbers) == 4 else None
+
+
 def parse_sync_token(text: str) -> SyncToken:
     """Raises M_INVALID_PARAM."""
     numbers = _numbers(text[1:])
@@ -45,6 +63,9 @@ def parse_timeline_token(text: str) -> Place | SyncToken:
         return Place(*numbers)
     if text.startswith("s") and len(numbers) == 3:
         return SyncToken(*numbers)
+    connection = find_connection_token(text)
+    if connection is not None:
+        return SyncToken(connection.position, connection.ephemeral)
     raise invalid_param("This token did not come from this server.")
 
 

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy import BigInteger, bindparam, delete, or_, select
 
 from homeserver.storage.changes import Change
+from homeserver.storage.events import batched_list
 from homeserver.storage.tables.user_data import account_data, room_account_data
 from homeserver.storage.upsert import insert_or_update
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Connection
 
     from homeserver.storage.database import Transaction
@@ -41,6 +44,16 @@ _SELECT_ONE_ROOM = (
         ~room_account_data.c.deleted,
     )
     .order_by(room_account_data.c.position)
+)
+_SELECT_ROOMS = select(room_account_data.c.room_id, room_account_data.c.type, room_account_data.c.content).where(
+    room_account_data.c.user_id == bindparam("of_user"),
+    room_account_data.c.room_id.in_(bindparam("in_rooms", expanding=True)),
+    ~room_account_data.c.deleted,
+)
+_SELECT_TYPE = select(room_account_data.c.room_id, room_account_data.c.content).where(
+    room_account_data.c.user_id == bindparam("of_user"),
+    room_account_data.c.type == bindparam("of_type"),
+    ~room_account_data.c.deleted,
 )
 _FIND_GLOBAL = select(account_data.c.content).where(
     account_data.c.user_id == bindparam("of_user"),
@@ -81,6 +94,21 @@ def load_of_room(connection: Connection, user_id: str, room_id: str) -> list[tup
     """(type, content) of everything a user keeps about one room."""
     rows = connection.execute(_SELECT_ONE_ROOM, {"of_user": user_id, "in_room": room_id})
     return [(kind, content) for kind, content in rows]
+
+
+def load_of_rooms(connection: Connection, user_id: str, room_ids: Sequence[str]) -> list[tuple[str, str, bytes]]:
+    """(room ID, type, content) of everything a user keeps about some rooms."""
+    found: list[tuple[str, str, bytes]] = []
+    for some in batched_list(room_ids):
+        rows = connection.execute(_SELECT_ROOMS, {"of_user": user_id, "in_rooms": some})
+        found.extend((room_id, kind, content) for room_id, kind, content in rows)
+    return found
+
+
+def load_of_type(connection: Connection, user_id: str, kind: str) -> list[tuple[str, bytes]]:
+    """(room ID, content) of one type of account data in all rooms."""
+    rows = connection.execute(_SELECT_TYPE, {"of_user": user_id, "of_type": kind})
+    return [(room_id, content) for room_id, content in rows]
 
 
 def find_global(connection: Connection, user_id: str, kind: str) -> bytes | None:

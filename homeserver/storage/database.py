@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import bindparam, insert, select, update
 
+from homeserver.storage.hot_statements import HotStatement
 from homeserver.storage.tables.log import positions
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ T = TypeVar("T")
 LOG = "log"
 _SELECT_POSITION = select(positions.c.value).where(positions.c.name == LOG)
 _LOCK_POSITION = _SELECT_POSITION.with_for_update()
-_STORE_POSITION = update(positions).where(positions.c.name == LOG).values(value=bindparam("new_value"))
+_STORE_POSITION = HotStatement(
+    update(positions).where(positions.c.name == bindparam("log")).values(value=bindparam("new_value"))
+)
 _FIRST_POSITION = insert(positions).values(name=LOG, value=0)
 
 Query = Callable[Concatenate["Connection", P], T]
@@ -50,18 +53,26 @@ def create_position(connection: Connection) -> None:
 class Transaction:
     """One group commit under way. Writers get their connection and their positions from it."""
 
-    __slots__ = ("_first", "_position", "announced", "connection")
+    __slots__ = ("_first", "_known", "_position", "announced", "connection")
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, known_position: int | None = None) -> None:
+        """`known_position` is the counter where this transaction keeps everybody else from writing, as SQLite's do."""
         self.connection = connection
         self.announced: list[Change] = []
+        self._known = known_position
         self._first: int | None = None
         self._position = 0
 
     def next_position(self) -> int:
-        """The log position of one durable change. The first call takes the counter's row lock until commit."""
+        """The log position of one durable change, or the number of a new row of events or state groups.
+
+        The first call takes the counter's row lock until commit.
+        """
         if self._first is None:
-            self._first = self._position = int(self.connection.execute(_LOCK_POSITION).scalar_one())
+            known = self._known
+            if known is None:
+                known = int(self.connection.execute(_LOCK_POSITION).scalar_one())
+            self._first = self._position = known
         self._position += 1
         return self._position
 
@@ -73,7 +84,7 @@ class Transaction:
         """Store the counter; the new position, or None when nothing took one."""
         if self._first is None or self._position == self._first:
             return None
-        self.connection.execute(_STORE_POSITION, {"new_value": self._position})
+        _STORE_POSITION.execute(self.connection, {"log": LOG, "new_value": self._position})
         return self._position
 
 

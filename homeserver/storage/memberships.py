@@ -5,8 +5,8 @@ Sync, the room list of a user and the member list of a room all read from here.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import NamedTuple
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 
@@ -14,7 +14,7 @@ from homeserver.protocol.identifiers import server_name_of
 from homeserver.storage.changes import Change
 from homeserver.storage.database import Transaction
 from homeserver.storage.events import StoredEvent, batched_list
-from homeserver.storage.room_summaries import count_member
+from homeserver.storage.room_summaries import MemberSteps, member_steps
 from homeserver.storage.tables.events import events
 from homeserver.storage.tables.rooms import memberships, rooms
 from homeserver.storage.upsert import insert_or_update
@@ -46,8 +46,8 @@ _UPSERT = insert_or_update(
     ["room_nid", "user_id"],
     ["membership", "event_nid", "position", "sender", "display_name", "avatar_url", "local", "forgotten"],
 )
-_OLD = select(memberships.c.membership).where(
-    memberships.c.room_nid == bindparam("room"), memberships.c.user_id == bindparam("user")
+_OLD = select(memberships.c.user_id, memberships.c.membership).where(
+    memberships.c.room_nid == bindparam("room"), memberships.c.user_id.in_(bindparam("users", expanding=True))
 )
 _REMOVE = delete(memberships).where(
     memberships.c.room_nid == bindparam("room"), memberships.c.user_id == bindparam("user")
@@ -70,6 +70,11 @@ _JOINED = (
     select(memberships.c.user_id, memberships.c.display_name, memberships.c.avatar_url)
     .join(rooms, rooms.c.nid == memberships.c.room_nid)
     .where(rooms.c.room_id == bindparam("room_id"), memberships.c.membership == "join")
+)
+_MEMBER_CHANGES = (
+    select(memberships.c.user_id, memberships.c.membership)
+    .join(rooms, rooms.c.nid == memberships.c.room_nid)
+    .where(rooms.c.room_id == bindparam("room_id"), memberships.c.position > bindparam("after"))
 )
 _JOINED_ANYWHERE = (
     select(memberships.c.user_id)
@@ -126,22 +131,36 @@ _FORGET = (
 )
 
 
-def record_membership(
-    connection: Connection, room_nid: int, user_id: str, stored: StoredEvent | None, position: int, *, server_name: str
-) -> None:
-    """Make `stored` the current membership of a user in a room; None takes it away."""
-    key = {"room": room_nid, "user": user_id}
-    old = connection.execute(_OLD, key).scalar()
-    new = stored.event.membership if stored is not None else None
-    count_member(connection, room_nid, old, new)
-    if stored is None:
-        connection.execute(_REMOVE, key)
-        return
+def record_memberships(
+    connection: Connection, room_nid: int, current: Mapping[str, StoredEvent | None], position: int, server_name: str
+) -> MemberSteps:
+    """Make `current` the memberships of these users in a room; None takes one away.
+
+    Returns by how much the numbers of members change.
+    """
+    old: dict[str, str] = {}
+    for users in batched_list(current):
+        old.update(tuple(row) for row in connection.execute(_OLD, {"room": room_nid, "users": users}))
+    rows = [
+        _row(room_nid, user_id, stored, position, server_name)
+        for user_id, stored in current.items()
+        if stored is not None
+    ]
+    if rows:
+        connection.execute(_UPSERT, rows)
+    gone = [{"room": room_nid, "user": user_id} for user_id, stored in current.items() if stored is None]
+    if gone:
+        connection.execute(_REMOVE, gone)
+    new = [stored.event.membership for stored in current.values() if stored is not None]
+    return member_steps(old.values(), new)
+
+
+def _row(room_nid: int, user_id: str, stored: StoredEvent, position: int, server_name: str) -> dict[str, Any]:
     content = stored.event.content
-    values = {
+    return {
         "room_nid": room_nid,
         "user_id": user_id,
-        "membership": new or "leave",
+        "membership": stored.event.membership or "leave",
         "event_nid": stored.nid,
         "position": position,
         "sender": stored.event.sender,
@@ -150,7 +169,6 @@ def record_membership(
         "local": server_name_of(user_id) == server_name,
         "forgotten": False,
     }
-    connection.execute(_UPSERT, values)
 
 
 def load_memberships(connection: Connection, user_id: str) -> list[Membership]:
@@ -162,6 +180,12 @@ def find_membership(connection: Connection, room_id: str, user_id: str) -> Membe
     """A user's standing in one room."""
     row = connection.execute(_IN_ROOM, {"user": user_id, "room_id": room_id}).first()
     return Membership(*row) if row else None
+
+
+def load_member_changes(connection: Connection, room_id: str, after: int) -> list[tuple[str, str]]:
+    """Whose membership changed after a position, and what it is now."""
+    rows = connection.execute(_MEMBER_CHANGES, {"room_id": room_id, "after": after})
+    return [(user_id, membership) for user_id, membership in rows]
 
 
 def is_joined_anywhere(connection: Connection, user_id: str) -> bool:

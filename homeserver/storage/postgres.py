@@ -122,7 +122,7 @@ class PostgresDatabase(Database):
             for job in jobs:
                 await self._commit([job])
             return
-        if changes:
+        if changes or position is not None:
             self._announce(changes, position)
         for outcome in outcomes:
             outcome.job.resolve(outcome.result, outcome.error)

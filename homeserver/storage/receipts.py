@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection, bindparam, delete, or_, select
 
 from homeserver.storage.changes import Change
 from homeserver.storage.database import Transaction
@@ -49,6 +49,10 @@ _SINCE = _ALL.where(
     receipts.c.position > bindparam("after"),
     receipts.c.position <= bindparam("up_to"),
 ).order_by(receipts.c.position)
+_SHOWN = _ALL.where(
+    rooms.c.room_id.in_(bindparam("room_ids", expanding=True)),
+    or_(receipts.c.event_id.in_(bindparam("event_ids", expanding=True)), receipts.c.user_id == bindparam("user")),
+)
 _OF_USER = _ALL.where(rooms.c.room_id == bindparam("room_id"), receipts.c.user_id == bindparam("user"))
 _ROOMS_SINCE = (
     select(rooms.c.room_id)
@@ -123,6 +127,14 @@ def load_receipts(connection: Connection, room_ids: Sequence[str], after: int, u
     """Receipts of these rooms with `after` < position <= `up_to`, oldest first."""
     values = {"room_ids": list(room_ids), "after": after, "up_to": up_to}
     return [Receipt(*row) for row in connection.execute(_SINCE, values)]
+
+
+def load_shown_receipts(
+    connection: Connection, room_ids: Sequence[str], event_ids: Sequence[str], user_id: str
+) -> list[Receipt]:
+    """What goes with a room seen for the first time: the receipts at the events shown of it, and the user's own."""
+    values = {"room_ids": list(room_ids), "event_ids": list(event_ids), "user": user_id}
+    return [Receipt(*row) for row in connection.execute(_SHOWN, values)]
 
 
 def load_receipts_of(connection: Connection, room_id: str, user_id: str) -> list[Receipt]:

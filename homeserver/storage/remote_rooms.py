@@ -27,10 +27,9 @@ from homeserver.storage.events import (
     standing_code,
     unpack_events,
 )
-from homeserver.storage.memberships import record_membership
-from homeserver.storage.room_log import AppendBatch, Appended, Extremity, append
-from homeserver.storage.room_state import StateDelta, create_group
-from homeserver.storage.room_summaries import create_summary, reset_summary, update_summary
+from homeserver.storage.room_log import AppendBatch, Appended, Extremity, append, record_current_state
+from homeserver.storage.room_state import NewGroups, StateDelta
+from homeserver.storage.room_summaries import create_summary, reset_summary
 from homeserver.storage.tables.events import events, redactions
 from homeserver.storage.tables.rooms import backward_extremities, memberships, room_state_log, rooms
 from homeserver.storage.upsert import insert_or_ignore
@@ -130,9 +129,11 @@ def adopt_room(tx: Transaction, adoption: Adoption) -> Appended:
     room_nid, revision = _open_room(tx, adoption.room_id, adoption.version, adoption.now_ms)
     state_ids = {key: event.event_id for key, event in adoption.state.items()}
     store_outliers(tx, adoption.room_id, [*adoption.auth_chain, *adoption.state.values(), adoption.join])
-    before = create_group(tx.connection, room_nid, StateDelta(None, state_ids))
+    groups = NewGroups(tx, room_nid)
+    before = groups.create(StateDelta(None, state_ids))
     key = adoption.join.key
-    after = create_group(tx.connection, room_nid, StateDelta(before, {key: adoption.join.event_id}))
+    after = groups.create(StateDelta(before, {key: adoption.join.event_id}))
+    groups.write()
     position = tx.next_position()
     placed = _place(tx, adoption.join, position, Standing.ACCEPTED, None, before, after)
     stored = StoredEvent(adoption.join, placed, position, Standing.ACCEPTED, state_before=before, state_after=after)
@@ -195,6 +196,7 @@ def store_outliers(tx: Transaction, room_id: str, some: Iterable[Event]) -> None
         known.update(tx.connection.execute(_KNOWN, {"ids": ids}).scalars())
     rows = [
         {
+            "nid": tx.next_position(),
             "event_id": event.event_id,
             "room_nid": room_nid,
             "position": None,
@@ -223,7 +225,7 @@ def record_outside_membership(
     stored = load_events(tx.connection, [event.event_id])[event.event_id]
     position = tx.next_position()
     user_id = event.key[1]
-    record_membership(tx.connection, room_nid, user_id, stored, position, server_name=server_name)
+    record_current_state(tx.connection, room_nid, {event.key: stored}, position, server_name)
     tx.announce(Change(position, "outside_membership", room_id, (user_id,)))
     return position
 
@@ -235,7 +237,8 @@ def prepend_history(tx: Transaction, room_id: str, newest_first: Sequence[Histor
     oldest = tx.connection.execute(_OLDEST, {"room": room_nid}).scalar() or 0
     position = min(0, oldest)
     placed = 0
-    groups: dict[int, int] = {}
+    groups = NewGroups(tx, room_nid)
+    known_groups: dict[int, int] = {}
     for item in newest_first:
         tx.connection.execute(_DROP_BACKWARD, {"room": room_nid, "target": item.event.event_id})
         known = load_events(tx.connection, [item.event.event_id])[item.event.event_id]
@@ -246,14 +249,15 @@ def prepend_history(tx: Transaction, room_id: str, newest_first: Sequence[Histor
         before = item.state_before
         if isinstance(before, StateDelta):
             # Events between two changes of the state share one delta, which becomes one group.
-            if id(before) not in groups:
-                groups[id(before)] = create_group(tx.connection, room_nid, before)
-            before = groups[id(before)]
+            if id(before) not in known_groups:
+                known_groups[id(before)] = groups.create(before)
+            before = known_groups[id(before)]
         after = before
         if before is not None and item.event.is_state and item.standing is not Standing.REJECTED:
             delta = StateDelta(before, {item.event.key: item.event.event_id})
-            after = create_group(tx.connection, room_nid, delta)
+            after = groups.create(delta)
         _place(tx, item.event, position, item.standing, item.reason, before, after, item.redacted_by)
+    groups.write()
     _note_backward_extremities(tx, room_nid, [item.event for item in newest_first])
     return placed
 
@@ -333,13 +337,8 @@ def _replace_members(
     tx.connection.execute(_FORGET_MEMBERS, {"room": room_nid})
     reset_summary(tx.connection, room_nid)
     stored = load_events(tx.connection, [event.event_id for event in state.values()])
-    for (event_type, state_key), event in state.items():
-        if event_type == "m.room.member":
-            record_membership(
-                tx.connection, room_nid, state_key, stored[event.event_id], position, server_name=server_name
-            )
-        else:
-            update_summary(tx.connection, room_nid, event_type, state_key, stored[event.event_id])
+    current = {key: stored[event.event_id] for key, event in state.items()}
+    record_current_state(tx.connection, room_nid, current, position, server_name)
 
 
 def _note_backward_extremities(tx: Transaction, room_nid: int, some: Sequence[Event]) -> None:

@@ -7,11 +7,11 @@ on how many members the room has.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import Connection, Insert, bindparam, insert, select, update
 
 from homeserver.protocol.events import Event, StateKey
 from homeserver.protocol.receipt import Standing
@@ -20,9 +20,10 @@ from homeserver.protocol.room_versions import RoomVersion
 from homeserver.storage.changes import Change
 from homeserver.storage.database import Transaction
 from homeserver.storage.events import Mention, StoredEvent, TransactionId, load_events, standing_code
-from homeserver.storage.memberships import record_membership
-from homeserver.storage.room_state import StateDelta, create_group
-from homeserver.storage.room_summaries import MemberCounts, create_summary, load_member_counts_by_nid, update_summary
+from homeserver.storage.hot_statements import HotStatement
+from homeserver.storage.memberships import record_memberships
+from homeserver.storage.room_state import NewGroups, StateDelta
+from homeserver.storage.room_summaries import NO_STEPS, MemberCounts, create_summary, update_summary
 from homeserver.storage.tables.events import event_mentions, event_relations, events, redactions, transaction_ids
 from homeserver.storage.tables.rooms import room_state_log, rooms
 
@@ -105,13 +106,40 @@ class Appended:
     adopted: bool = False
 
 
-@dataclass(slots=True)
 class _Progress:
-    room_nid: int
-    group: int | None
-    written: list[StoredEvent] = field(default_factory=list)
-    changes: dict[StateKey, str | None] = field(default_factory=dict)
-    position: int = 0
+    """What a batch has come to, and the rows that are to be written, each kind in one statement."""
+
+    def __init__(self, tx: Transaction, room_nid: int, group: int | None) -> None:
+        self.room_nid = room_nid
+        self.group = group
+        self.groups = NewGroups(tx, room_nid, self.write_events)
+        self.written: list[StoredEvent] = []
+        self.changes: dict[StateKey, str | None] = {}
+        self.position = 0
+        self.rows: dict[Insert, list[dict[str, Any]]] = {}
+        self._connection = tx.connection
+
+    def add(self, statement: Insert, row: dict[str, Any]) -> None:
+        self.rows.setdefault(statement, []).append(row)
+
+    def write_events(self) -> None:
+        rows = self.rows.pop(_INSERT_EVENT, None)
+        if rows:
+            self._insert(_INSERT_EVENT, rows)
+
+    def write(self) -> None:
+        self.write_events()
+        self.groups.write()
+        for statement, rows in self.rows.items():
+            self._insert(statement, rows)
+        self.rows.clear()
+
+    def _insert(self, statement: Insert, rows: list[dict[str, Any]]) -> None:
+        hot = _HOT.get(statement)
+        if hot is not None and len(rows) == 1:
+            hot.execute(self._connection, rows[0])
+        else:
+            self._connection.execute(statement, rows)
 
 
 class RoomMoved(Exception):
@@ -122,7 +150,7 @@ _FIND_ROOM = select(rooms.c.nid, rooms.c.revision, rooms.c.state_group_nid).wher
     rooms.c.room_id == bindparam("wanted_room")
 )
 _INSERT_ROOM = insert(rooms).returning(rooms.c.nid)
-_UPDATE_ROOM = (
+_UPDATE_ROOM = HotStatement(
     update(rooms)
     .where(rooms.c.nid == bindparam("room"), rooms.c.revision == bindparam("expected"))
     .values(
@@ -132,12 +160,36 @@ _UPDATE_ROOM = (
         forward_extremities=bindparam("new_extremities"),
     )
 )
-_INSERT_EVENT = insert(events).returning(events.c.nid)
+_INSERT_EVENT = insert(events)
+_FIND_OUTLIER = select(events.c.nid).where(events.c.event_id == bindparam("target"), events.c.position.is_(None))
+_PLACE_OUTLIER = (
+    update(events)
+    .where(events.c.nid == bindparam("outlier"))
+    .values(
+        {
+            name: bindparam(f"new_{name}")
+            for name in (
+                "position",
+                "standing",
+                "reason",
+                "state_before_nid",
+                "state_after_nid",
+                "notify",
+                "thread_root",
+                "redacted_by_nid",
+            )
+        }
+    )
+)
 _INSERT_STATE_LOG = insert(room_state_log)
 _INSERT_RELATION = insert(event_relations)
 _INSERT_MENTION = insert(event_mentions)
 _INSERT_REDACTION = insert(redactions)
 _INSERT_TRANSACTION = insert(transaction_ids)
+_HOT = {
+    _INSERT_EVENT: HotStatement(_INSERT_EVENT, [column.name for column in events.c if column.name != "stripped"]),
+    _INSERT_TRANSACTION: HotStatement(_INSERT_TRANSACTION, [column.name for column in transaction_ids.c]),
+}
 _REDACT = (
     update(events)
     .where(events.c.event_id == bindparam("target"), events.c.room_nid == bindparam("room"))
@@ -151,14 +203,17 @@ _UNMENTION = event_mentions.delete().where(
 def append(tx: Transaction, batch: AppendBatch) -> Appended:
     """Write `batch`. Raises `RoomMoved` when the room is no longer at the revision the batch was judged against."""
     room_nid, revision, group = _open_room(tx, batch)
-    progress = _Progress(room_nid, group)
+    progress = _Progress(tx, room_nid, group)
     for item in batch.appends:
         _append_event(tx, batch, item, progress)
     if batch.current_state is not None:
-        progress.group = create_group(tx.connection, room_nid, batch.current_state)
+        progress.group = progress.groups.create(batch.current_state)
         progress.changes = dict(batch.current_state.changes)
-    if progress.changes:
-        _record_state(tx, batch, progress)
+    progress.write()
+    for item in batch.appends:
+        if item.redacts is not None and item.standing is Standing.ACCEPTED:
+            _redact(tx, item, progress)
+    members = _record_state(tx, batch, progress) if progress.changes else None
     values = {
         "room": room_nid,
         "expected": revision,
@@ -167,7 +222,7 @@ def append(tx: Transaction, batch: AppendBatch) -> Appended:
         "new_group": progress.group,
         "new_extremities": orjson.dumps([list(extremity) for extremity in batch.extremities]).decode(),
     }
-    if tx.connection.execute(_UPDATE_ROOM, values).rowcount != 1:
+    if _UPDATE_ROOM.execute(tx.connection, values) != 1:
         raise RoomMoved(batch.room_id)
     appended = Appended(
         batch.room_id,
@@ -177,7 +232,7 @@ def append(tx: Transaction, batch: AppendBatch) -> Appended:
         progress.group,
         progress.changes,
         {item.redacts: item.event for item in batch.appends if item.redacts is not None},
-        load_member_counts_by_nid(tx.connection, room_nid) if _changes_members(progress) else None,
+        members,
     )
     tx.announce(Change(progress.position, "event", batch.room_id, _users_concerned(appended), appended))
     return appended
@@ -205,18 +260,22 @@ def _append_event(tx: Transaction, batch: AppendBatch, item: Append, progress: _
     event = item.event
     before = progress.group if item.state_before is None else item.state_before
     if isinstance(before, StateDelta):
-        before = create_group(tx.connection, progress.room_nid, before)
-    after = before
-    accepted_state = event.state_key is not None and item.standing is not Standing.REJECTED
+        before = progress.groups.create(before)
     position = tx.next_position()
-    nid = _insert_event(tx, item, progress.room_nid, position, before)
-    if accepted_state and event.state_key is not None:
+    known = _find_outlier(tx, event.event_id) if item.may_be_known else None
+    nid = progress.groups.nids[event.event_id] = position if known is None else known
+    after = before
+    if event.state_key is not None and item.standing is not Standing.REJECTED:
         key = (event.type, event.state_key)
-        after = create_group(tx.connection, progress.room_nid, StateDelta(before, {key: event.event_id}))
-        tx.connection.execute(_SET_STATE_AFTER, {"event": nid, "group": after})
+        after = progress.groups.create(StateDelta(before, {key: event.event_id}))
         if item.standing is Standing.ACCEPTED and item.state_before is None:
             progress.group = after
             progress.changes[key] = event.event_id
+    place = _place_of(item, position, before, after)
+    if known is None:
+        progress.add(_INSERT_EVENT, {"nid": nid, **_fixed_of(event, progress.room_nid), **place})
+    else:
+        tx.connection.execute(_PLACE_OUTLIER, {"outlier": known, **{f"new_{name}": place[name] for name in place}})
     progress.position = position
     progress.written.append(
         StoredEvent(
@@ -235,7 +294,7 @@ def _append_event(tx: Transaction, batch: AppendBatch, item: Append, progress: _
         )
     )
     if item.standing is Standing.ACCEPTED:
-        _record_consequences(tx, item, progress.room_nid, nid, position)
+        _note_consequences(item, progress, nid, position)
     if item.transaction is not None:
         values = {
             "user_id": event.sender,
@@ -245,73 +304,46 @@ def _append_event(tx: Transaction, batch: AppendBatch, item: Append, progress: _
             "event_nid": nid,
             "created_ms": batch.now_ms,
         }
-        tx.connection.execute(_INSERT_TRANSACTION, values)
+        progress.add(_INSERT_TRANSACTION, values)
 
 
-_PLACE_OUTLIER = (
-    update(events)
-    .where(events.c.event_id == bindparam("target"), events.c.position.is_(None))
-    .values(
-        position=bindparam("at"),
-        standing=bindparam("stands"),
-        reason=bindparam("why"),
-        state_before_nid=bindparam("group"),
-        state_after_nid=bindparam("group"),
-        notify=bindparam("notifies"),
-        thread_root=bindparam("thread"),
-        redacted_by_nid=bindparam("redaction"),
-    )
-    .returning(events.c.nid)
-)
-_SET_STATE_AFTER = update(events).where(events.c.nid == bindparam("event")).values(state_after_nid=bindparam("group"))
-
-
-def _insert_event(tx: Transaction, item: Append, room_nid: int, position: int, group: int | None) -> int:
-    event = item.event
-    if item.may_be_known:
-        nid = _place_outlier(tx, item, position, group)
-        if nid is not None:
-            return nid
-    values: dict[str, Any] = {
+def _fixed_of(event: Event, room_nid: int) -> dict[str, Any]:
+    """The columns of an event that are the same wherever it stands."""
+    return {
         "event_id": event.event_id,
         "room_nid": room_nid,
-        "position": position,
         "depth": event.depth,
         "type": event.type,
         "state_key": event.state_key,
         "sender": event.sender,
         "origin_server_ts": event.origin_server_ts,
+        "pdu": orjson.dumps(event.pdu),
+    }
+
+
+def _place_of(item: Append, position: int, before: int | None, after: int | None) -> dict[str, Any]:
+    """The columns that an outlier gets with its place."""
+    return {
+        "position": position,
         "standing": standing_code(item.standing),
         "reason": item.reason,
-        "state_before_nid": group,
-        "state_after_nid": group,
+        "state_before_nid": before,
+        "state_after_nid": after,
         "notify": item.notify,
         "thread_root": item.thread_root,
         "redacted_by_nid": item.redacted_by.nid if item.redacted_by is not None else None,
-        "pdu": orjson.dumps(event.pdu),
     }
-    return int(tx.connection.execute(_INSERT_EVENT, values).scalar_one())
 
 
-def _place_outlier(tx: Transaction, item: Append, position: int, group: int | None) -> int | None:
-    """Give an event that is stored as an outlier its place; None when it is not stored."""
-    values = {
-        "target": item.event.event_id,
-        "at": position,
-        "stands": standing_code(item.standing),
-        "why": item.reason,
-        "group": group,
-        "notifies": item.notify,
-        "thread": item.thread_root,
-        "redaction": item.redacted_by.nid if item.redacted_by is not None else None,
-    }
-    found: int | None = tx.connection.execute(_PLACE_OUTLIER, values).scalar()
+def _find_outlier(tx: Transaction, event_id: str) -> int | None:
+    """The row number of an event that is stored as an outlier."""
+    found: int | None = tx.connection.execute(_FIND_OUTLIER, {"target": event_id}).scalar()
     return found
 
 
-def _record_consequences(tx: Transaction, item: Append, room_nid: int, nid: int, position: int) -> None:
+def _note_consequences(item: Append, progress: _Progress, nid: int, position: int) -> None:
     """What other rows learn from an accepted event: what it relates to, redacts and mentions."""
-    event = item.event
+    event, room_nid = item.event, progress.room_nid
     relation = relation_of(event.content) if event.state_key is None else None
     if relation is not None:
         values = {
@@ -325,53 +357,58 @@ def _record_consequences(tx: Transaction, item: Append, room_nid: int, nid: int,
             "position": position,
             "depth": event.depth,
         }
-        tx.connection.execute(_INSERT_RELATION, values)
+        progress.add(_INSERT_RELATION, values)
     if event.redacts is not None:
-        tx.connection.execute(_INSERT_REDACTION, {"redaction_nid": nid, "redacts_event_id": event.redacts})
-    if item.redacts is not None:
-        tx.connection.execute(_REDACT, {"target": item.redacts, "room": room_nid, "redaction": nid})
-        tx.connection.execute(_UNMENTION, {"target": item.redacts})
-    if item.mentions:
-        rows = [
-            {
-                "user_id": mention.user_id,
-                "event_nid": nid,
-                "room_nid": room_nid,
-                "position": position,
-                "thread_root": item.thread_root,
-                "notify": int(mention.notify),
-                "highlight": int(mention.highlight),
-                "created_ms": event.origin_server_ts,
-            }
-            for mention in item.mentions
-        ]
-        tx.connection.execute(_INSERT_MENTION, rows)
+        progress.add(_INSERT_REDACTION, {"redaction_nid": nid, "redacts_event_id": event.redacts})
+    for mention in item.mentions:
+        values = {
+            "user_id": mention.user_id,
+            "event_nid": nid,
+            "room_nid": room_nid,
+            "position": position,
+            "thread_root": item.thread_root,
+            "notify": int(mention.notify),
+            "highlight": int(mention.highlight),
+            "created_ms": event.origin_server_ts,
+        }
+        progress.add(_INSERT_MENTION, values)
 
 
-def _record_state(tx: Transaction, batch: AppendBatch, progress: _Progress) -> None:
+def _redact(tx: Transaction, item: Append, progress: _Progress) -> None:
+    redaction = progress.groups.nids[item.event.event_id]
+    tx.connection.execute(_REDACT, {"target": item.redacts, "room": progress.room_nid, "redaction": redaction})
+    tx.connection.execute(_UNMENTION, {"target": item.redacts})
+
+
+def _record_state(tx: Transaction, batch: AppendBatch, progress: _Progress) -> MemberCounts | None:
     """Write down that the room's current state changed: when, its members, its summary."""
     log = {"room_nid": progress.room_nid, "position": progress.position, "state_group_nid": progress.group}
     tx.connection.execute(_INSERT_STATE_LOG, log)
-    current = _events_of(tx, progress)
-    for (event_type, state_key), event_id in progress.changes.items():
-        event = current.get(event_id) if event_id is not None else None
-        if event_type == "m.room.member":
-            record_membership(
-                tx.connection, progress.room_nid, state_key, event, progress.position, server_name=batch.server_name
-            )
-        else:
-            update_summary(tx.connection, progress.room_nid, event_type, state_key, event)
+    return record_current_state(
+        tx.connection, progress.room_nid, _current_events(tx, progress), progress.position, batch.server_name
+    )
 
 
-def _events_of(tx: Transaction, progress: _Progress) -> dict[str, StoredEvent]:
+def record_current_state(
+    connection: Connection,
+    room_nid: int,
+    changes: Mapping[StateKey, StoredEvent | None],
+    position: int,
+    server_name: str,
+) -> MemberCounts | None:
+    """Bring members and summary in step with changes of the state. Returns the numbers of members if they changed."""
+    members = {state_key: stored for (kind, state_key), stored in changes.items() if kind == "m.room.member"}
+    steps = NO_STEPS
+    if members:
+        steps = record_memberships(connection, room_nid, members, position, server_name)
+    return update_summary(connection, room_nid, changes, steps)
+
+
+def _current_events(tx: Transaction, progress: _Progress) -> dict[StateKey, StoredEvent | None]:
     found = {stored.event_id: stored for stored in progress.written}
     missing = [event_id for event_id in progress.changes.values() if event_id is not None and event_id not in found]
     found.update(load_events(tx.connection, missing))
-    return found
-
-
-def _changes_members(progress: _Progress) -> bool:
-    return any(event_type == "m.room.member" for event_type, _ in progress.changes)
+    return {key: found[event_id] if event_id is not None else None for key, event_id in progress.changes.items()}
 
 
 def _users_concerned(appended: Appended) -> tuple[str, ...]:

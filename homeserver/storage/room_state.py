@@ -7,14 +7,15 @@ thus costs the same whatever the room's size.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from sqlalchemy import BigInteger, Connection, bindparam, insert, literal, select
 from sqlalchemy.sql.expression import cast
 
 from homeserver.protocol.events import StateKey
+from homeserver.storage.database import Transaction
 from homeserver.storage.events import batched_list
 from homeserver.storage.tables.events import events
 from homeserver.storage.tables.rooms import room_state_log, rooms, state_groups
@@ -62,7 +63,7 @@ _KEYS = select(events.c.nid, events.c.type, events.c.state_key, events.c.event_i
 )
 _NIDS = select(events.c.event_id, events.c.nid).where(events.c.event_id.in_(bindparam("ids", expanding=True)))
 _CHAIN_LENGTH = select(state_groups.c.chain_length).where(state_groups.c.nid == bindparam("group"))
-_INSERT_GROUP = insert(state_groups).returning(state_groups.c.nid)
+_INSERT_GROUP = insert(state_groups)
 _GROUP_AT = (
     select(room_state_log.c.state_group_nid)
     .join(rooms, rooms.c.nid == room_state_log.c.room_nid)
@@ -103,22 +104,77 @@ def find_group_at(connection: Connection, room_id: str, position: int) -> int | 
     return connection.execute(_GROUP_AT, {"room_id": room_id, "position": position}).scalar()
 
 
-def create_group(connection: Connection, room_nid: int, delta: StateDelta) -> int:
-    """Store `delta` as a group and return its number. Unchanged state keeps its group."""
-    changes = delta.changes
-    if not changes and delta.base is not None:
-        return delta.base
-    previous = delta.base
-    length = 0
-    if previous is not None:
-        length = int(connection.execute(_CHAIN_LENGTH, {"group": previous}).scalar_one()) + 1
-        if length >= LONGEST_CHAIN:
-            whole = load_state(connection, previous)
+class NewGroups:
+    """The groups that a transaction adds to one room, kept until `write`.
+
+    `write_events` stores the events that wait to be written before the groups that name them. `nids` holds the row
+    numbers of those events, by event id.
+    """
+
+    def __init__(self, tx: Transaction, room_nid: int, write_events: Callable[[], None] | None = None) -> None:
+        self._tx = tx
+        self._room_nid = room_nid
+        self._write_events = write_events
+        self._rows: list[dict[str, Any]] = []
+        self._lengths: dict[int, int] = {}
+        self.nids: dict[str, int] = {}
+
+    def create(self, delta: StateDelta) -> int:
+        """Make `delta` a group and return its number. Unchanged state keeps its group."""
+        changes, previous = delta.changes, delta.base
+        if not changes and previous is not None:
+            return previous
+        length = 0 if previous is None else self._length(previous) + 1
+        if previous is not None and length >= LONGEST_CHAIN:
+            whole = self._load(previous)
             apply_changes(whole, changes)
             changes, previous, length = whole, None, 0
-    entries = _pack(connection, changes, previous)
-    values = {"room_nid": room_nid, "previous_nid": previous, "chain_length": length, "entries": entries}
-    return int(connection.execute(_INSERT_GROUP, values).scalar_one())
+        nid = self._tx.next_position()
+        self._lengths[nid] = length
+        self._rows.append(
+            {
+                "nid": nid,
+                "room_nid": self._room_nid,
+                "previous_nid": previous,
+                "chain_length": length,
+                "entries": self._pack(changes, previous),
+            }
+        )
+        return nid
+
+    def write(self) -> None:
+        """Store what has been created."""
+        if self._rows:
+            self._tx.connection.execute(_INSERT_GROUP, self._rows)
+            self._rows.clear()
+
+    def _length(self, group: int) -> int:
+        if group not in self._lengths:
+            found = self._tx.connection.execute(_CHAIN_LENGTH, {"group": group}).scalar_one()
+            self._lengths[group] = int(found)
+        return self._lengths[group]
+
+    def _load(self, group: int) -> StateMap:
+        if self._write_events is not None:
+            self._write_events()
+        self.write()
+        return load_state(self._tx.connection, group)
+
+    def _pack(self, changes: Mapping[StateKey, str | None], previous: int | None) -> bytes:
+        wanted = [event_id for event_id in changes.values() if event_id is not None]
+        removed = [key for key, event_id in changes.items() if event_id is None]
+        gone: list[str] = []
+        if removed and previous is not None:
+            before = self._load(previous)
+            gone = [before[key] for key in removed if key in before]
+        nids = self._find_nids([*wanted, *gone])
+        entries = array("q", (nids[event_id] for event_id in wanted))
+        entries.extend(-nids[event_id] for event_id in gone)
+        return entries.tobytes()
+
+    def _find_nids(self, event_ids: Sequence[str]) -> dict[str, int]:
+        unknown = [event_id for event_id in event_ids if event_id not in self.nids]
+        return {**self.nids, **load_nids(self._tx.connection, unknown)} if unknown else self.nids
 
 
 def load_nids(connection: Connection, event_ids: Collection[str]) -> dict[str, int]:
@@ -127,17 +183,6 @@ def load_nids(connection: Connection, event_ids: Collection[str]) -> dict[str, i
     for some in batched_list(event_ids):
         found.update((event_id, nid) for event_id, nid in connection.execute(_NIDS, {"ids": some}))
     return found
-
-
-def _pack(connection: Connection, changes: Mapping[StateKey, str | None], previous: int | None) -> bytes:
-    nids = load_nids(connection, [event_id for event_id in changes.values() if event_id is not None])
-    entries = array("q", nids.values())
-    removed = [key for key, event_id in changes.items() if event_id is None]
-    if removed and previous is not None:
-        before = load_state(connection, previous)
-        gone = load_nids(connection, [before[key] for key in removed if key in before])
-        entries.extend(-nid for nid in gone.values())
-    return entries.tobytes()
 
 
 def unpack_entries(packed: bytes) -> array[int]:

@@ -5,12 +5,18 @@ Kept up to date by the append that changes the state, so that directories and ro
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, insert, or_, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, bindparam, insert, or_, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
+from homeserver.protocol.events import StateKey
 from homeserver.storage.database import Transaction
 from homeserver.storage.events import StoredEvent
+from homeserver.storage.network_rooms import IN_ANY, Network, in_network
 from homeserver.storage.tables.rooms import room_summaries, rooms
 
 
@@ -42,6 +48,13 @@ class MemberCounts(NamedTuple):
     invited: int
 
 
+class MemberSteps(NamedTuple):
+    """By how much the numbers of members change."""
+
+    joined: int
+    invited: int
+
+
 # Which key of which state event's content each column shows.
 _SHOWN: dict[str, tuple[str, str]] = {
     "m.room.name": ("name", "name"),
@@ -54,23 +67,15 @@ _SHOWN: dict[str, tuple[str, str]] = {
     "m.room.encryption": ("encryption", "algorithm"),
     "m.room.tombstone": ("replacement_room", "replacement_room"),
 }
-_COUNTED = {"join": "joined_members", "invite": "invited_members"}
+NO_STEPS = MemberSteps(0, 0)
 
 _of_room = room_summaries.c.room_nid == bindparam("room")
 _INSERT = insert(room_summaries)
-_SET_CREATE = update(room_summaries).where(_of_room).values(creator=bindparam("by"), room_type=bindparam("kind"))
-_SET = {
-    column: update(room_summaries).where(_of_room).values({column: bindparam("value")}) for column, _ in _SHOWN.values()
-}
 _RESET = (
     update(room_summaries)
     .where(_of_room)
-    .values({**{column: None for column, _ in _SHOWN.values()}, **dict.fromkeys(_COUNTED.values(), 0)})
+    .values({**{column: None for column, _ in _SHOWN.values()}, "joined_members": 0, "invited_members": 0})
 )
-_COUNT = {
-    column: update(room_summaries).where(_of_room).values({column: room_summaries.c[column] + bindparam("step")})
-    for column in _COUNTED.values()
-}
 _SUMMARY = select(
     rooms.c.room_id,
     rooms.c.version,
@@ -78,7 +83,6 @@ _SUMMARY = select(
 ).join(rooms, rooms.c.nid == room_summaries.c.room_nid)
 _BY_ID = _SUMMARY.where(rooms.c.room_id.in_(bindparam("room_ids", expanding=True)))
 _MEMBER_COUNTS = select(room_summaries.c.joined_members, room_summaries.c.invited_members)
-_COUNTS_BY_NID = _MEMBER_COUNTS.where(_of_room)
 _COUNTS_BY_ID = _MEMBER_COUNTS.join(rooms, rooms.c.nid == room_summaries.c.room_nid).where(
     rooms.c.room_id == bindparam("room_id")
 )
@@ -103,39 +107,56 @@ def reset_summary(connection: Connection, room_nid: int) -> None:
 
 
 def update_summary(
-    connection: Connection, room_nid: int, event_type: str, state_key: str, stored: StoredEvent | None
-) -> None:
-    """Show what a state event, now current, says; None shows nothing."""
-    if state_key != "":
-        return
-    content: dict[str, Any] = stored.event.content if stored is not None else {}
-    if event_type == "m.room.create" and stored is not None:
-        creator = content.get("creator", stored.event.sender)
-        values = {"room": room_nid, "by": _text(creator), "kind": _text(content.get("type"))}
-        connection.execute(_SET_CREATE, values)
-    elif event_type in _SHOWN:
-        column, key = _SHOWN[event_type]
-        connection.execute(_SET[column], {"room": room_nid, "value": _text(content.get(key))})
+    connection: Connection, room_nid: int, current: Mapping[StateKey, StoredEvent | None], steps: MemberSteps = NO_STEPS
+) -> MemberCounts | None:
+    """Show what state events, now current, say (None shows nothing), and count members.
+
+    Returns the new numbers of members; None when they stay as they are.
+    """
+    shown: dict[str, str | None] = {}
+    for (event_type, state_key), stored in current.items():
+        content: dict[str, Any] = stored.event.content if stored is not None else {}
+        if state_key != "":
+            continue
+        if event_type == "m.room.create" and stored is not None:
+            shown["creator"] = _text(content.get("creator", stored.event.sender))
+            shown["room_type"] = _text(content.get("type"))
+        elif event_type in _SHOWN:
+            column, key = _SHOWN[event_type]
+            shown[column] = _text(content.get(key))
+    if not shown and steps == NO_STEPS:
+        return None
+    values: dict[str, Any] = {"room": room_nid, "more_joined": steps.joined, "more_invited": steps.invited}
+    values.update((f"new_{column}", value) for column, value in shown.items())
+    joined, invited = connection.execute(_update(frozenset(shown)), values).one()
+    counts = MemberCounts(joined, invited)
+    return counts if steps != NO_STEPS else None
 
 
-def count_member(connection: Connection, room_nid: int, old: str | None, new: str | None) -> None:
-    """Move one member from the count of `old` memberships to that of `new` ones."""
-    if old == new:
-        return
-    for membership, step in ((old, -1), (new, 1)):
-        column = _COUNTED.get(membership or "")
-        if column is not None:
-            connection.execute(_COUNT[column], {"room": room_nid, "step": step})
+@lru_cache(maxsize=256)
+def _update(columns: frozenset[str]) -> ReturningUpdate[Any]:
+    counted = {
+        "joined_members": room_summaries.c.joined_members + bindparam("more_joined"),
+        "invited_members": room_summaries.c.invited_members + bindparam("more_invited"),
+    }
+    shown: dict[str, BindParameter[Any]] = {column: bindparam(f"new_{column}") for column in columns}
+    return (
+        update(room_summaries)
+        .where(_of_room)
+        .values({**shown, **counted})
+        .returning(room_summaries.c.joined_members, room_summaries.c.invited_members)
+    )
+
+
+def member_steps(old: Iterable[str | None], new: Iterable[str | None]) -> MemberSteps:
+    """By how much the numbers of members change when the `old` memberships give way to the `new` ones."""
+    gone, come = Counter(old), Counter(new)
+    return MemberSteps(come["join"] - gone["join"], come["invite"] - gone["invite"])
 
 
 def load_member_counts(connection: Connection, room_id: str) -> MemberCounts:
     """How many members a room has."""
     return MemberCounts(*connection.execute(_COUNTS_BY_ID, {"room_id": room_id}).one())
-
-
-def load_member_counts_by_nid(connection: Connection, room_nid: int) -> MemberCounts:
-    """How many members a room has, for the append that is changing them."""
-    return MemberCounts(*connection.execute(_COUNTS_BY_NID, {"room": room_nid}).one())
 
 
 def load_summaries(connection: Connection, room_ids: list[str]) -> dict[str, RoomSummary]:
@@ -155,9 +176,19 @@ def load_published(
     room_types: list[str | None] | None,
     after: tuple[int, str] | None,
     limit: int,
+    network: Network | None = None,
+    all_networks: bool = False,
 ) -> list[RoomSummary]:
-    """A page of the public directory, largest rooms first. `after` is the last row seen: its size and room id."""
-    statement = _SUMMARY.where(room_summaries.c.published.is_(True))
+    """A page of the public directory, largest rooms first. `after` is the last row seen: its size and room id.
+
+    With `network` the directory of that network instead; with `all_networks` all directories together.
+    """
+    listed: ColumnElement[bool] = room_summaries.c.published.is_(True)
+    if network is not None:
+        listed = room_summaries.c.room_nid.in_(in_network(network))
+    elif all_networks:
+        listed = or_(listed, room_summaries.c.room_nid.in_(IN_ANY))
+    statement = _SUMMARY.where(listed)
     if term:
         pattern = f"%{_escape(term)}%"
         columns = (room_summaries.c.name, room_summaries.c.topic, room_summaries.c.canonical_alias)

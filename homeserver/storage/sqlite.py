@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool
 
-from homeserver.storage.database import Database, Job, Outcome, StorageClosed, Transaction, create_position, run_jobs
+from homeserver.storage.database import (
+    LOG,
+    Database,
+    Job,
+    Outcome,
+    StorageClosed,
+    Transaction,
+    create_position,
+    run_jobs,
+)
 from homeserver.storage.schema import prepare_schema
 
 if TYPE_CHECKING:
@@ -26,6 +35,7 @@ T = TypeVar("T")
 
 _MOST_JOBS_IN_A_TRANSACTION = 256
 _STOP = None
+_POSITION = "SELECT value FROM positions WHERE name = ?"
 
 
 class SqliteDatabase(Database):
@@ -125,7 +135,7 @@ class SqliteDatabase(Database):
             for job in jobs:
                 self._commit(connection, [job])
             return
-        if changes:
+        if changes or position is not None:
             self._outcomes.post(outcomes, lambda: self._announce(changes, position))
         else:
             self._outcomes.post(outcomes)
@@ -187,7 +197,7 @@ def _run_transaction(connection: Connection, jobs: list[Job]) -> tuple[list[Outc
     begin, end = _transaction_of(connection, "BEGIN IMMEDIATE")
     begin()
     try:
-        transaction = Transaction(connection)
+        transaction = Transaction(connection, _position_of(connection))
         outcomes = run_jobs(transaction, jobs)
         position = transaction.finish()
     except BaseException:
@@ -195,6 +205,13 @@ def _run_transaction(connection: Connection, jobs: list[Job]) -> tuple[list[Outc
         raise
     end("COMMIT")
     return outcomes, transaction.announced, position
+
+
+def _position_of(connection: Connection) -> int:
+    """Where the log stands, asked of the driver for the same reason as BEGIN below."""
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    return int(driver.execute(_POSITION, (LOG,)).fetchone()[0])
 
 
 def _transaction_of(connection: Connection, opening: str) -> tuple[Callable[[], None], Callable[[str], None]]:

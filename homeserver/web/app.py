@@ -21,6 +21,7 @@ from homeserver.web.request import Network, Request
 from homeserver.web.responses import CORS_HEADERS, JsonBytes, json_answer, send_json, with_cors
 from homeserver.web.router import RouteTrie, TrieRoute, raw_path_of
 from homeserver.web.runner import Authenticator, EndpointRunner, RateLimiter, ServerAuthenticator
+from homeserver.web.unread_body import WITH_BODY, BodyReader
 
 AnswerObserver = Callable[[Route | None, str, int, float], None]
 """Told after every answer: the route, the method, the status (0: the client went away), the seconds it took."""
@@ -99,7 +100,10 @@ class WebApp(Starlette):
             await send({"type": "http.response.body", "body": b""})
             return
         started = time.perf_counter()
-        tracked = _TrackedSend(send)
+        body = BodyReader(receive) if method in WITH_BODY else None
+        if body is not None:
+            receive = body
+        tracked = _TrackedSend(send, body)
         route: Route | None = None
         try:
             try:
@@ -140,15 +144,18 @@ class WebApp(Starlette):
 class _TrackedSend:
     """Remembers the status sent, so that an error after the headers does not send a second answer."""
 
-    __slots__ = ("_send", "status")
+    __slots__ = ("_body", "_send", "status")
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, body: BodyReader | None) -> None:
         self._send = send
+        self._body = body
         self.status = 0
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            if self._body is not None and not self._body.is_read:
+                await self._body.read_rest()
         await self._send(message)
 
     async def send_unless_started(self, answer: JsonBytes, error: Exception) -> None:

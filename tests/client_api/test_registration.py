@@ -238,7 +238,8 @@ async def test_application_services(app: AccountsApp) -> None:
     outside = await app.client.post(REGISTER, {**body, "username": "bob"}, token="bridge-token")
     assert (outside.status, outside.json["errcode"]) == (400, "M_EXCLUSIVE")
     stranger = await app.client.post(REGISTER, body, token="other")
-    assert (stranger.status, stranger.json["errcode"]) == (403, "M_FORBIDDEN")
+    assert (stranger.status, stranger.json["errcode"]) == (401, "M_UNKNOWN_TOKEN")
+    assert (await app.client.post(REGISTER, body)).json["errcode"] == "M_MISSING_TOKEN"
     quiet = await app.client.post(
         REGISTER, {**body, "username": "_bridge_eve", "inhibit_login": True}, token="bridge-token"
     )

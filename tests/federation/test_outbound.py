@@ -170,7 +170,10 @@ async def test_after_a_long_outage_only_the_newest_event_of_each_room_is_sent(
     alpha, beta, alice, room_id = await room_with_beta(network)
     other_room = await alice.create_room(preset="public_chat")
     await alpha.let_in(other_room, BOB)
+    await eventually(lambda: caught_up(alpha))
     await beta.hang_up()
+    await alice.say(room_id, "the first to fail")
+    await eventually(lambda: alpha.federation.back_off.is_paused("beta.test"))
     for number in range(70):
         await alice.say(room_id, str(number))
     await alice.say(other_room, "elsewhere")

@@ -12,6 +12,6 @@ def _packages() -> None:
     install_packages()
 
 
-@pytest.mark.parametrize("script", ["encryption", "verification", "conversation"])
+@pytest.mark.parametrize("script", ["encryption", "verification", "conversation", "sliding"])
 async def test_stories(shared_server: ServerProcess, script: str) -> None:
     await run_script(script, shared_server.url, seconds=240)

@@ -18,6 +18,7 @@ class Reader:
     def __init__(self, name: str = "reader", batch_size: int = 4) -> None:
         self.name = name
         self.batch_size = batch_size
+        self.pause_s = 0.01
         self.has_interest = True
         self.batches: list[list[str]] = []
         self.failures = 0

@@ -37,6 +37,10 @@ class Endpoints:
 
         return StreamingResponse(chunks())
 
+    @endpoint("POST", "/bodiless", auth=Auth.NONE)
+    async def bodiless(self, request: Request) -> Any:
+        return {}
+
     @endpoint("GET", "/poll", auth=Auth.NONE)
     async def poll(self, request: Request) -> Any:
         await request.wait_for_disconnect()
@@ -134,3 +138,24 @@ async def test_a_client_that_hangs_up_is_noticed(served: Served) -> None:
     async with asyncio.timeout(5):
         await served.endpoints.hung_up.wait()
     assert await served.app.drain(5) == 0
+
+
+@pytest.mark.parametrize("path", ["/bodiless", "/nowhere"])
+async def test_a_body_that_nobody_reads_does_not_cost_the_connection(served: Served, path: str) -> None:
+    host, _, port = served.base.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    body = b"{" + b" " * 20_000 + b"}"
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    try:
+        for _ in range(3):
+            writer.write(head)
+            await writer.drain()
+            await asyncio.sleep(0.05)
+            writer.write(body)
+            answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            assert answer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 404"))
+            assert b"connection: close" not in answer.lower()
+            length = int(answer.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            await reader.readexactly(length)
+    finally:
+        writer.close()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from homeserver.protocol.identifiers import server_name_of
 from homeserver.protocol.receipt import Standing
+from homeserver.services.followers import PAUSE_IN_A_RUSH_S
 from homeserver.storage.events import StoredEvent
 from homeserver.storage.memberships import load_local_members
 from homeserver.storage.outbound_events import (
@@ -57,6 +58,7 @@ class FederationSender:
 
     name = FOLLOWER
     batch_size = 100
+    pause_s = PAUSE_IN_A_RUSH_S
     has_interest = True
 
     def __init__(

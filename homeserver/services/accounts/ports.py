@@ -84,6 +84,9 @@ class AppserviceDirectory(Protocol):
     def may_create(self, appservice_id: str, user_id: str) -> bool:
         """Whether the user ID lies in one of the application service's namespaces."""
 
+    def user_changed(self, user_id: str) -> None:
+        """The standing of an account, or its devices, have changed."""
+
 
 class NoAppservices:
     """A server without application services."""
@@ -99,6 +102,9 @@ class NoAppservices:
 
     def may_create(self, appservice_id: str, user_id: str) -> bool:
         return False
+
+    def user_changed(self, user_id: str) -> None:
+        """Nobody asks for this user."""
 
 
 class RoomDeparture(Protocol):

@@ -17,6 +17,8 @@ from homeserver.protocol.errors import (
     forbidden,
     invalid_param,
     missing_param,
+    missing_token,
+    unknown_token,
     user_in_use,
 )
 from homeserver.services.accounts.auth_stages import DUMMY, REGISTRATION_TOKEN, TERMS
@@ -127,10 +129,10 @@ class Registration:
 
     def _check_name(self, username: str) -> str:
         localpart = check_localpart(username, self._server_name)
-        check_not_reserved(localpart)
         user_id = user_id_of(localpart, self._server_name)
         if self._appservices.find_exclusive_owner(user_id) is not None:
             raise exclusive("This user name belongs to an application service.")
+        check_not_reserved(localpart)
         if any(pattern.matches(localpart) for pattern in self._settings.reserved_localparts):
             raise user_in_use("This user name is reserved.")
         return user_id
@@ -184,9 +186,11 @@ class Registration:
         self, body: Mapping[str, Any], client: ClientDetails, access_token: str | None
     ) -> dict[str, Any]:
         """Spec: application-service-api #server-admin-style-permissions"""
-        appservice_id = None if access_token is None else self._appservices.find_by_token(access_token)
+        if access_token is None:
+            raise missing_token()
+        appservice_id = self._appservices.find_by_token(access_token)
         if appservice_id is None:
-            raise forbidden("The access token is not that of an application service.")
+            raise unknown_token("The access token is not that of an application service.")
         username = body.get("username", body.get("user"))
         if username is None:
             raise missing_param("`username` is missing.")

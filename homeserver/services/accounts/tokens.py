@@ -85,6 +85,7 @@ class Tokens:
 
     def forget_user(self, user_id: str) -> None:
         """The standing of an account, or its tokens, have changed: read them anew."""
+        self._appservices.user_changed(user_id)
         self._forgettings += 1
         self._forgotten_at[user_id] = self._forgettings
         if len(self._forgotten_at) > _MOST_FORGOTTEN:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from homeserver.protocol.power_levels import PowerLevels
 from homeserver.protocol.push_rules import EventProperties, PushContext
 from homeserver.protocol.receipt import Standing
+from homeserver.services.followers import PAUSE_IN_A_RUSH_S
 from homeserver.services.rooms.room import MEMBER, Room
 from homeserver.storage.pushers import Queued, queue_notifications
 
@@ -41,6 +42,7 @@ class PushNotifications:
 
     name = "push"
     batch_size = 200
+    pause_s = PAUSE_IN_A_RUSH_S
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import orjson
@@ -24,6 +25,7 @@ from homeserver.services.rooms.append_event import AppendEvent
 from homeserver.services.rooms.event_store import EventStore
 from homeserver.services.rooms.room import Room, Rooms
 from homeserver.storage.database import Database
+from homeserver.storage.network_rooms import Network, publish_in_network
 from homeserver.storage.room_summaries import RoomSummary, load_published, load_summaries, publish_room
 from homeserver.storage.rooms import add_alias, find_alias, load_aliases, remove_alias
 
@@ -37,6 +39,32 @@ class DirectoryGate(Protocol):
 
     async def check_alias(self, user_id: str, alias: str, room_id: str) -> None: ...
     async def check_publishing(self, user_id: str, room_id: str) -> None: ...
+
+
+class AliasMakers(Protocol):
+    """Whoever may make rooms that are asked for by alias: application services."""
+
+    async def make_alias(self, alias: str) -> bool:
+        """Whether somebody has just made an alias that did not exist. Raises MatrixError (408) without an answer."""
+
+    def check_alias(self, alias: str, appservice_id: str | None) -> None:
+        """Raises M_EXCLUSIVE for an alias that belongs to somebody else."""
+
+    def manages_alias(self, alias: str, appservice_id: str | None) -> bool:
+        """Whether whoever asks has full control over an alias."""
+
+
+class NoAliasMakers:
+    """A server without application services."""
+
+    async def make_alias(self, alias: str) -> bool:
+        return False
+
+    def check_alias(self, alias: str, appservice_id: str | None) -> None:
+        """All aliases are free."""
+
+    def manages_alias(self, alias: str, appservice_id: str | None) -> bool:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +97,7 @@ class RoomDirectory:
         gate: DirectoryGate,
         clock: Clock,
         server_name: str,
+        makers: AliasMakers | None = None,
     ) -> None:
         self._database = database
         self._rooms = rooms
@@ -76,6 +105,7 @@ class RoomDirectory:
         self._append = append
         self._remote = remote
         self._gate = gate
+        self._makers = makers or NoAliasMakers()
         self._clock = clock
         self._server_name = server_name
 
@@ -88,16 +118,23 @@ class RoomDirectory:
                 raise not_found(f"Nobody knows a room by the name {alias}.")
             return FoundAlias(remote.room_id, remote.servers)
         found = await self._database.read(find_alias, alias)
+        if found is None and await self._makers.make_alias(alias):
+            found = await self._database.read(find_alias, alias)
         if found is None:
             raise not_found(f"There is no room by the name {alias}.")
         room = await self._rooms.find(found.room_id)
         return FoundAlias(found.room_id, servers_in(room, self._server_name))
 
-    async def add(self, user_id: str, alias: str, room_id: str) -> None:
-        """Give a room another name. Raises M_INVALID_PARAM, and M_UNKNOWN (409) when the name is taken."""
+    def check_free(self, localpart: str, appservice_id: str | None) -> None:
+        """M_EXCLUSIVE for the alias of a new room that belongs to an application service."""
+        self._makers.check_alias(f"#{localpart}:{self._server_name}", appservice_id)
+
+    async def add(self, user_id: str, alias: str, room_id: str, *, appservice_id: str | None = None) -> None:
+        """Give a room another name. Raises M_INVALID_PARAM, M_EXCLUSIVE, and M_UNKNOWN (409) when it is taken."""
         check_room_alias(alias)
         if server_name_of(alias) != self._server_name:
             raise invalid_param(f"Only aliases ending in :{self._server_name} can be made here.")
+        self._makers.check_alias(alias, appservice_id)
         room = await self._rooms.get(room_id)
         if room.local_members.get(user_id) != "join":
             raise forbidden("You are not in this room.")
@@ -105,9 +142,15 @@ class RoomDirectory:
         if not await self._database.write(add_alias, alias, room_id, user_id, self._clock.now_ms()):
             raise MatrixError("M_UNKNOWN", f"{alias} is the alias of a room already.", 409)
 
-    async def remove(self, user_id: str, alias: str, *, is_admin: bool) -> None:
-        """Take an alias away: allowed to whoever made it, to the room's moderators and to administrators."""
+    async def remove(self, user_id: str, alias: str, *, is_admin: bool, appservice_id: str | None = None) -> None:
+        """Take an alias away: allowed to whoever made it, to the room's moderators and to administrators.
+
+        Aliases that an application service has reserved are its own affair. Raises M_EXCLUSIVE.
+        """
         check_room_alias(alias)
+        if not is_admin:
+            self._makers.check_alias(alias, appservice_id)
+        is_admin = is_admin or self._makers.manages_alias(alias, appservice_id)
         found = await self._database.read(find_alias, alias)
         if found is None:
             raise not_found(f"There is no room by the name {alias}.")
@@ -145,15 +188,26 @@ class RoomDirectory:
         since: str | None,
         term: str | None = None,
         room_types: list[str | None] | None = None,
+        network: Network | None = None,
+        all_networks: bool = False,
     ) -> DirectoryPage:
-        """A page of the public directory, largest rooms first."""
+        """A page of the public directory, or of a third-party network's, largest rooms first."""
         size = min(limit or _LARGEST_PAGE, _LARGEST_PAGE)
         after = _parse_page_token(since) if since else None
-        found = await self._database.read(load_published, term=term, room_types=room_types, after=after, limit=size + 1)
+        listed = partial(load_published, network=network, all_networks=all_networks)
+        found = await self._database.read(listed, term=term, room_types=room_types, after=after, limit=size + 1)
         page = found[:size]
         more = _page_token(page[-1]) if len(found) > size and page else None
-        total = await self._database.read(load_published, term=None, room_types=None, after=None, limit=10_000)
+        total = await self._database.read(listed, term=None, room_types=None, after=None, limit=10_000)
         return DirectoryPage(page, more, len(total))
+
+    async def publish_in_network(self, network: Network, room_id: str, visible: bool) -> None:
+        """Put a room into the directory of a third-party network or take it out. M_NOT_FOUND.
+
+        Spec: application-service-api #published-room-directories
+        """
+        if not await self._database.write(publish_in_network, network, room_id, visible):
+            raise not_found("This server does not know this room.")
 
     async def remote_published(self, server_name: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Another server's directory, as it answers."""
@@ -209,4 +263,4 @@ def _parse_page_token(token: str) -> tuple[int, str]:
         raise invalid_param("This token did not come from this directory.") from None
 
 
-__all__ = ["DirectoryGate", "DirectoryPage", "FoundAlias", "RoomDirectory", "RoomSummary", "servers_in"]
+__all__ = ["DirectoryGate", "DirectoryPage", "FoundAlias", "Network", "RoomDirectory", "RoomSummary", "servers_in"]

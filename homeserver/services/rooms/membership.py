@@ -51,6 +51,12 @@ class InvitePermissions(Protocol):
     async def blocks_invites(self, user_id: str) -> bool: ...
 
 
+class InvitedUsers(Protocol):
+    """Hears of local users who are about to be invited: application services may want to make them first."""
+
+    async def expect_user(self, user_id: str) -> None: ...
+
+
 class MembershipService:
     """Changes who is in a room."""
 
@@ -67,7 +73,9 @@ class MembershipService:
         server_name: str,
         *,
         forget_on_leave: bool = False,
+        invited: InvitedUsers | None = None,
     ) -> None:
+        self._invited = invited
         self._database = database
         self._rooms = rooms
         self._events = events
@@ -146,6 +154,8 @@ class MembershipService:
             raise forbidden(f"{target} is in the room already.")
         if current == "ban":
             raise forbidden(f"{target} is banned from this room.")
+        if self._invited is not None and server_name_of(target) == self._server_name:
+            await self._invited.expect_user(target)
         content = _with_reason({**(extra or {}), "membership": "invite", **await self._shown(target)}, reason)
         await self._send(sender, room, target, content)
 

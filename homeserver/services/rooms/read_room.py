@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from homeserver.protocol.errors import forbidden, invalid_param, not_found
+from homeserver.protocol.errors import MatrixError, forbidden, invalid_param, not_found
 from homeserver.protocol.identifiers import check_user_id
 from homeserver.services.rooms.event_store import EventStore
 from homeserver.services.rooms.room import MEMBER, Rooms
@@ -88,6 +88,16 @@ class ReadRoom:
             raise not_found("There is no such event, or you may not see it.")
         viewer = await self._visibility.viewer(user_id, room, or_world_readable=True)
         return await self._timeline.find_visible(viewer, room, event_id)
+
+    async def event_anywhere(self, user_id: str, event_id: str) -> StoredEvent | None:
+        """An event of any room the user may read; None for one that does not exist or may not be seen."""
+        stored = await self._events.find(event_id)
+        if stored is None:
+            return None
+        try:
+            return await self.event(user_id, stored.event.room_id, event_id)
+        except MatrixError:
+            return None
 
     async def joined_rooms(self, user_id: str) -> list[str]:
         """The rooms a user is joined to."""

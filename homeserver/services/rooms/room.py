@@ -20,6 +20,7 @@ from homeserver.runtime.bounded_cache import BoundedCache
 from homeserver.storage.changes import Change
 from homeserver.storage.database import Database
 from homeserver.storage.memberships import load_local_members
+from homeserver.storage.room_lists import BUMPING
 from homeserver.storage.room_log import Appended, Extremity, RoomHandle
 from homeserver.storage.room_state import StateMap, apply_changes, load_state
 from homeserver.storage.room_summaries import MemberCounts, load_member_counts
@@ -42,6 +43,7 @@ class Room:
     """
 
     __slots__ = (
+        "bumped_at",
         "extremities",
         "heroes",
         "latest_position",
@@ -93,6 +95,8 @@ class Room:
         self.members = members
         # Candidates for the room's heroes; None until somebody asks.
         self.heroes: list[str] | None = None
+        # The position of the newest event that counts as activity for people; None until somebody asks.
+        self.bumped_at: int | None = None
         # Where state last changed by more than the events of the timeline: by resolving a fork.
         self.resolved_at = 0
         self.server_name = server_name
@@ -118,7 +122,11 @@ class Room:
         if appended.members is not None:
             self.members = appended.members
             self.heroes = None
-        self.tail.extend(stored for stored in appended.events if stored.standing is Standing.ACCEPTED)
+        fresh = [stored for stored in appended.events if stored.standing is Standing.ACCEPTED]
+        self.tail.extend(fresh)
+        if self.bumped_at is not None:
+            bumps = [stored.position or 0 for stored in fresh if stored.event.type in BUMPING]
+            self.bumped_at = max(self.bumped_at, *bumps, 0)
         if len(self.tail) > 2 * _TAIL_LENGTH:
             gone = self.tail[-_TAIL_LENGTH - 1]
             self.tail_after = gone.position or self.tail_after
@@ -137,6 +145,10 @@ class Room:
                 found.append(stored)
         found.reverse()
         return found
+
+    def followed_since(self, after: int) -> bool:
+        """Whether all that happened to the state after a position is that the events after it took effect."""
+        return self.tail_after <= after and self.resolved_at <= after
 
     @property
     def handle(self) -> RoomHandle:

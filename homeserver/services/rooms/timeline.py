@@ -110,15 +110,23 @@ class Timeline:
         return Page(token, None if done else timeline_token(at), found, state)
 
     async def context(
-        self, user_id: str, room_id: str, event_id: str, limit: int, wanted: EventFilter, ignored: frozenset[str]
+        self,
+        user_id: str,
+        room_id: str,
+        event_id: str,
+        limits: tuple[int, int],
+        wanted: EventFilter,
+        ignored: frozenset[str],
     ) -> Context:
-        """The events around one event, and the room's state at the newest of them. Raises M_NOT_FOUND."""
+        """The events around one event, at most so many before and after it, and the room's state at the newest.
+
+        Raises M_NOT_FOUND.
+        """
         room = await self._rooms.get(room_id)
         viewer = await self._visibility.viewer(user_id, room, or_world_readable=True)
         event = await self.find_visible(viewer, room, event_id)
-        half = limit // 2
-        before = await self._near(viewer, room, event.place.before, False, half, wanted, ignored)
-        after = await self._near(viewer, room, event.place, True, limit - half, wanted, ignored)
+        before = await self._near(viewer, room, event.place.before, False, limits[0], wanted, ignored)
+        after = await self._near(viewer, room, event.place, True, limits[1], wanted, ignored)
         last = after[-1] if after else event
         shown = [*before, event, *after]
         state = await self._groups.load(last.state_after)

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from homeserver.runtime.background import BackgroundTasks
 from homeserver.runtime.clock import Clock
 from homeserver.services.rooms.room import MEMBER, Rooms
+from homeserver.services.sync.room_list import RoomList
 from homeserver.services.tokens import SyncToken
 from homeserver.storage.changes import Change
 from homeserver.storage.database import Database, load_position
 from homeserver.storage.memberships import FORGOTTEN, Membership, load_memberships
 from homeserver.storage.receipts import Receipt
+from homeserver.storage.room_lists import load_room_list
 from homeserver.storage.room_log import Appended
 
 _FORGET_AFTER_S = 600.0
@@ -40,6 +42,8 @@ class Watched:
     typing: dict[str, int] = field(default_factory=dict)
     subjects: dict[str, int] = field(default_factory=dict)
     memberships: dict[str, Membership] = field(default_factory=dict)
+    # Their rooms in order of activity, for those who ask for them so.
+    room_list: RoomList | None = None
     stale: bool = True
     used_at: float = 0.0
     waiters: set[asyncio.Future[None]] = field(default_factory=set)
@@ -51,6 +55,22 @@ class Watched:
     def changed(self, subject: str, after: int) -> bool:
         """Whether a subject outside rooms may have changed after a position."""
         return after < self.base or self.subjects.get(subject, 0) > after
+
+    def rooms_since(self, after: int) -> list[str] | None:
+        """The rooms with news of any kind after a position, newest first; None when memory does not go back so far."""
+        if after < self.base:
+            return None
+        found: list[str] = []
+        for room_id in reversed(self.rooms):
+            if self.rooms[room_id] <= after:
+                break
+            found.append(room_id)
+        return found
+
+    def note_room(self, room_id: str, position: int) -> None:
+        """A room has news. `rooms` is kept in the order of its news, oldest first."""
+        self.rooms.pop(room_id, None)
+        self.rooms[room_id] = position
 
     def wake(self) -> None:
         """Let every waiting request of this user look again."""
@@ -90,6 +110,18 @@ class SyncHub:
                 watched.memberships = {found.room_id: found for found in memberships}
         return watched
 
+    async def room_list(self, watched: Watched) -> RoomList:
+        """The user's rooms in order of activity."""
+        if watched.room_list is None:
+            before = self.position
+            loaded = RoomList(await self._database.read(load_room_list, watched.user_id))
+            for room_id in reversed(watched.rooms_since(before) or []):
+                # Something happened while the list was being read.
+                loaded.touch(room_id, watched.rooms[room_id])
+                loaded.traits.pop(room_id, None)
+            watched.room_list = loaded
+        return watched.room_list
+
     async def wait(self, watched: Watched, since: SyncToken, seconds: float) -> bool:
         """Wait for news after `since`; False when there were none in time."""
         if watched.has_news(since):
@@ -118,9 +150,12 @@ class SyncHub:
                 watched.last = max(watched.last, change.position)
                 if isinstance(change.detail, Receipt):
                     room_id = change.detail.room_id
-                    watched.rooms[room_id] = watched.receipts[room_id] = change.position
+                    watched.note_room(room_id, change.position)
+                    watched.receipts[room_id] = change.position
                 elif change.room_id is not None:
-                    watched.rooms[change.room_id] = change.position
+                    watched.note_room(change.room_id, change.position)
+                    if watched.room_list is not None:
+                        watched.room_list.note(change)
                     self._follow_membership(watched, change)
                 else:
                     watched.subjects[change.subject] = change.position

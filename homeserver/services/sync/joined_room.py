@@ -19,29 +19,17 @@ from homeserver.services.rooms.event_store import EventStore
 from homeserver.services.rooms.filters import accepts
 from homeserver.services.rooms.room import MEMBER, Room
 from homeserver.services.rooms.state_groups import StateGroups
-from homeserver.services.rooms.visibility import Viewer, Visibility
+from homeserver.services.rooms.visibility import Viewer
+from homeserver.services.sync.ephemeral_events import receipts_content
+from homeserver.services.sync.heroes import Heroes
 from homeserver.services.sync.lazy_members import LazyMembers
+from homeserver.services.sync.newest_events import NewestEvents, TimelinePart
 from homeserver.services.sync.request import Span
-from homeserver.services.tokens import SyncToken, timeline_token
 from homeserver.services.typing import Typing
-from homeserver.storage.database import Database
-from homeserver.storage.events import StoredEvent, load_newest
-from homeserver.storage.memberships import load_hero_candidates
-from homeserver.storage.receipts import READ_PRIVATE, Receipt
+from homeserver.storage.events import StoredEvent
+from homeserver.storage.receipts import Receipt
 
 _DEFAULT_LIMIT = 10
-_MOST_EVENTS = 100
-_MOST_HEROES = 5
-
-
-@dataclass(frozen=True, slots=True)
-class TimelinePart:
-    """The newest events of a room. `limited`: there are older ones that the client has not seen."""
-
-    events: Sequence[StoredEvent]
-    limited: bool
-    prev_batch: str
-    first: StoredEvent | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +46,17 @@ class JoinedRooms:
 
     def __init__(
         self,
-        database: Database,
+        newest: NewestEvents,
+        heroes: Heroes,
         events: EventStore,
         groups: StateGroups,
-        visibility: Visibility,
         client_events: ClientEvents,
         typing: Typing,
     ) -> None:
-        self._database = database
+        self._newest = newest
+        self._heroes = heroes
         self._events = events
         self._groups = groups
-        self._visibility = visibility
         self._client_events = client_events
         self._typing = typing
         self._lazy = LazyMembers()
@@ -124,36 +112,8 @@ class JoinedRooms:
 
     async def _timeline(self, span: Span, room: Room, viewer: Viewer, after: int, up_to: int) -> TimelinePart:
         wanted = span.request.filter.room.timeline
-        limit = min(_DEFAULT_LIMIT if wanted.limit is None else wanted.limit, _MOST_EVENTS)
-        found: list[StoredEvent] = []
-        end = up_to
-        limited = False
-        first: StoredEvent | None = None
-        while True:
-            newest = room.newest(after, end, limit + 1)
-            if newest is None:
-                rows = await self._database.read(load_newest, room.room_id, after, end, limit + 1)
-                newest = self._events.prefer_cached(rows)
-            exhausted = len(newest) <= limit
-            chosen = [] if limit == 0 else newest[-limit:]
-            visible = await self._visibility.visible(viewer, room, chosen)
-            kept = [stored for stored in visible if accepts(wanted, stored, span.reader.ignored)]
-            found = [*kept, *found]
-            first = chosen[0] if chosen else first
-            if exhausted or limit == 0 or len(found) >= limit or wanted.accepts_every_event:
-                limited = not exhausted or len(found) > limit
-                break
-            end = (chosen[0].position or 0) - 1
-        if len(found) > limit:
-            found = found[len(found) - limit :]
-            first = found[0] if found else first
-        if limit == 0:
-            limited = bool(newest)
-        if first is not None and first.position is not None:
-            prev_batch = timeline_token(first.place.before)
-        else:
-            prev_batch = str(SyncToken(up_to, span.ephemeral, up_to))
-        return TimelinePart(found, limited, prev_batch, first)
+        limit = _DEFAULT_LIMIT if wanted.limit is None else wanted.limit
+        return await self._newest.read(room, viewer, wanted, limit, span.reader.ignored, after=after, up_to=up_to)
 
     async def _rendered(self, span: Span, events: Sequence[StoredEvent]) -> list[Any]:
         if span.request.filter.event_format == "federation":
@@ -176,7 +136,7 @@ class JoinedRooms:
         if whole:
             target = await self._state_at(room, timeline, span.up_to, at_end=at_end)
             known: Mapping[StateKey, str] = {}
-        elif timeline.limited or room.resolved_at > after or at_end:
+        elif timeline.limited or not room.followed_since(after) or at_end:
             target = await self._state_at(room, timeline, span.up_to, at_end=at_end)
             known = await self._groups.load_at(room.room_id, after)
         else:
@@ -205,7 +165,7 @@ class JoinedRooms:
             self._lazy.forget(span.reader.user_id, device, room.room_id)
         needed = {stored.event.sender for stored in timeline.events}
         if whole:
-            needed |= {span.reader.user_id, *await self._heroes(span, room)}
+            needed |= {span.reader.user_id, *await self._heroes_of(span, room)}
         if not wanted.include_redundant_members:
             needed = self._lazy.unsent(span.reader.user_id, device, room.room_id, needed)
         in_timeline = {stored.event.state_key for stored in timeline.events if stored.event.type == MEMBER}
@@ -223,17 +183,13 @@ class JoinedRooms:
             "m.joined_member_count": room.members.joined,
             "m.invited_member_count": room.members.invited,
         }
-        heroes = await self._heroes(span, room)
+        heroes = await self._heroes_of(span, room)
         if heroes:
             summary["m.heroes"] = heroes
         return summary
 
-    async def _heroes(self, span: Span, room: Room) -> list[str]:
-        if room.has_name:
-            return []
-        if room.heroes is None:
-            room.heroes = await self._database.read(load_hero_candidates, room.room_id, _MOST_HEROES + 1)
-        return [user_id for user_id in room.heroes if user_id != span.reader.user_id][:_MOST_HEROES]
+    async def _heroes_of(self, span: Span, room: Room) -> list[str]:
+        return [] if room.has_name else await self._heroes.of(room, span.reader.user_id)
 
     def _ephemeral(self, span: Span, room: Room, receipts: Iterable[Receipt], whole: bool) -> list[dict[str, Any]]:
         events = []
@@ -246,22 +202,6 @@ class JoinedRooms:
             if users or not whole:
                 events.append({"type": "m.typing", "content": {"user_ids": users}})
         return events
-
-
-def receipts_content(receipts: Iterable[Receipt], user_id: str) -> dict[str, Any]:
-    """The content of an m.receipt event; private receipts are shown to their owner alone.
-
-    Spec: client-server-api #mreceipt
-    """
-    content: dict[str, Any] = {}
-    for receipt in receipts:
-        if receipt.receipt_type == READ_PRIVATE and receipt.user_id != user_id:
-            continue
-        details: dict[str, Any] = {"ts": receipt.received_ms}
-        if receipt.thread_id:
-            details["thread_id"] = receipt.thread_id
-        content.setdefault(receipt.event_id, {}).setdefault(receipt.receipt_type, {})[receipt.user_id] = details
-    return content
 
 
 def _counts(unread: UnreadCounts, by_thread: bool) -> dict[str, Any]:

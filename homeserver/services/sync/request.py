@@ -5,6 +5,7 @@ Spec: client-server-api #syncing
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -90,6 +91,9 @@ class UserNews(Protocol):
 
     async def room_account_data(self, user_id: str, after: int) -> dict[str, list[tuple[str, bytes]]]:
         """Account data of rooms changed after a position, by room."""
+
+    async def account_data_of_rooms(self, user_id: str, room_ids: Sequence[str]) -> dict[str, list[tuple[str, bytes]]]:
+        """All account data of some rooms, by room."""
 
     async def ignored_users(self, user_id: str) -> frozenset[str]:
         """Whom the user does not want to hear."""

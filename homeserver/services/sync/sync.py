@@ -6,7 +6,7 @@ Spec: client-server-api #syncing
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -15,12 +15,13 @@ from homeserver.runtime.clock import Clock
 from homeserver.services.ephemeral import EphemeralCounter
 from homeserver.services.push.unread import Unread
 from homeserver.services.rooms.client_events import Reader
-from homeserver.services.rooms.room import MEMBER, Room, Rooms
-from homeserver.services.rooms.state_groups import StateGroups
+from homeserver.services.rooms.room import Room, Rooms
 from homeserver.services.rooms.visibility import Viewer, Visibility
+from homeserver.services.sync.device_lists import DeviceLists, Encounters, members_of
 from homeserver.services.sync.hub import SyncHub, Watched
 from homeserver.services.sync.joined_room import JoinedRooms
 from homeserver.services.sync.other_rooms import StrippedRooms
+from homeserver.services.sync.own_memberships import OwnMemberships
 from homeserver.services.sync.request import DeviceNews, PresenceNews, Span, SyncRequest, UserNews
 from homeserver.services.tokens import SyncToken
 from homeserver.storage.changed_rooms import load_changed_rooms
@@ -43,7 +44,8 @@ class Sync:
         joined: JoinedRooms,
         stripped: StrippedRooms,
         visibility: Visibility,
-        groups: StateGroups,
+        own: OwnMemberships,
+        device_lists: DeviceLists,
         unread: Unread,
         devices: DeviceNews,
         users: UserNews,
@@ -57,7 +59,8 @@ class Sync:
         self._joined = joined
         self._stripped = stripped
         self._visibility = visibility
-        self._groups = groups
+        self._own = own
+        self._device_lists = device_lists
         self._unread = unread
         self._devices = devices
         self._users = users
@@ -81,6 +84,10 @@ class Sync:
             if not await self._hub.wait(watched, seen, remaining):
                 return body
             watched = await self._hub.watch(request.user_id)
+
+    def now(self) -> SyncToken:
+        """The token of a client that has seen everything up to now."""
+        return SyncToken(self._hub.position, self._ephemeral.value, self._hub.position)
 
     async def _answer(self, request: SyncRequest, watched: Watched) -> tuple[dict[str, Any], bool]:
         since = request.since
@@ -110,7 +117,7 @@ class Sync:
 
     async def _gather(self, span: Span) -> tuple[dict[str, Any], bool]:
         body: dict[str, Any] = {}
-        rooms, has_news, changes = await self._room_parts(span)
+        rooms, has_news, met = await self._room_parts(span)
         if rooms:
             body["rooms"] = rooms
         has_news |= await self._add_account_data(body, span)
@@ -119,12 +126,12 @@ class Sync:
         to_device_after = since.to_device if since is not None else 0
         has_news |= await self._add_device(body, request, to_device_after, span.up_to, span.ephemeral, span.up_to)
         if not span.initial:
-            has_news |= await self._add_device_lists(body, span, changes)
+            has_news |= await self._add_device_lists(body, span, met)
         return body, has_news
 
     # Rooms
 
-    async def _room_parts(self, span: Span) -> tuple[dict[str, Any], bool, dict[str, set[str]]]:
+    async def _room_parts(self, span: Span) -> tuple[dict[str, Any], bool, Encounters]:
         memberships = await self._memberships_to_tell(span)
         account_data = await self._room_account_data(span)
         for room_id in account_data:
@@ -138,7 +145,7 @@ class Sync:
         receipts = await self._receipts(span, joined, news_since)
         counts = await self._unread.counts(span.reader.user_id, list(rooms.values()), span.up_to)
         parts: dict[str, dict[str, Any]] = defaultdict(dict)
-        changes: dict[str, set[str]] = defaultdict(set)
+        met = Encounters()
         has_news = False
         for room_id, room in rooms.items():
             part = await self._joined.build(
@@ -153,15 +160,15 @@ class Sync:
             if part.has_news or span.whole or news_since[room_id] == 0 or self._is_news_of_counts(span, room_id):
                 parts["join"][room_id] = part.body
                 has_news = True
-            self._note_changes(changes, span, room, part.membership_changes, is_new=news_since[room_id] == 0)
+            self._note_changes(met, span, room, part.membership_changes, is_new=news_since[room_id] == 0)
         for room_id, found in allowed.items():
             if found.membership == "join":
                 continue
-            kind, other = await self._other_part(span, found, changes)
+            kind, other = await self._other_part(span, found, met)
             if other is not None:
                 parts[kind][room_id] = other
                 has_news = True
-        return dict(parts), has_news, changes
+        return dict(parts), has_news, met
 
     async def _memberships_to_tell(self, span: Span) -> dict[str, Membership]:
         """The rooms in which something may have happened that the client is to hear of."""
@@ -172,9 +179,9 @@ class Sync:
                 for room_id, found in watched.memberships.items()
                 if not found.forgotten and self._is_told_whole(span, found)
             }
-        if span.after >= watched.base:
-            changed = {room_id for room_id, position in watched.rooms.items() if position > span.after}
-            changed |= {room_id for room_id, at in watched.typing.items() if at > span.ephemeral_after}
+        known = watched.rooms_since(span.after)
+        if known is not None:
+            changed = set(known) | {room_id for room_id, at in watched.typing.items() if at > span.ephemeral_after}
         else:
             loaded = await self._database.read(load_changed_rooms, span.reader.user_id, span.after)
             changed = set(loaded) | set(watched.typing)
@@ -188,15 +195,9 @@ class Sync:
 
     async def _news_since(self, span: Span, found: Membership) -> int:
         """From where on the room is news: 0 for one the user has come into since."""
-        if span.initial or found.position <= span.after:
+        if span.initial or not await self._own.came_since(found, span.reader.user_id, span.after):
             return span.after
-        group = await self._groups.find_at(found.room_id, span.after)
-        key = (MEMBER, span.reader.user_id)
-        before = (await self._groups.find(group, [key])).get(key)
-        if before is None:
-            return 0
-        stored = await self._visibility.membership_event(before)
-        return span.after if stored == "join" else 0
+        return 0
 
     async def _receipts(
         self, span: Span, joined: Sequence[str], news_since: dict[str, int]
@@ -222,9 +223,7 @@ class Sync:
         """The user's own receipt, from another device, changes the counts and nothing else."""
         return span.watched.receipts.get(room_id, 0) > span.after
 
-    async def _other_part(
-        self, span: Span, found: Membership, changes: dict[str, set[str]]
-    ) -> tuple[str, dict[str, Any] | None]:
+    async def _other_part(self, span: Span, found: Membership, met: Encounters) -> tuple[str, dict[str, Any] | None]:
         if found.membership in {"invite", "knock"}:
             if not span.whole and found.position <= span.after:
                 return found.membership, None
@@ -233,9 +232,9 @@ class Sync:
             room = await self._rooms.find(found.room_id)
             state = await self._stripped.stripped_state(room, found, span.reader.user_id)
             return found.membership, {f"{found.membership}_state": {"events": state}}
-        return "leave", await self._left_part(span, found, changes)
+        return "leave", await self._left_part(span, found, met)
 
-    async def _left_part(self, span: Span, found: Membership, changes: dict[str, set[str]]) -> dict[str, Any] | None:
+    async def _left_part(self, span: Span, found: Membership, met: Encounters) -> dict[str, Any] | None:
         if found.forgotten or (not span.whole and found.position <= span.after):
             return None
         room = await self._rooms.find(found.room_id)
@@ -244,25 +243,18 @@ class Sync:
         own = await self._visibility.find_viewer(span.reader.user_id, room)
         if own is None:
             own = Viewer(span.reader.user_id, found.membership, found.position)
-        was_in = bool(own.joins) and (span.whole or await self._was_joined(span, found))
+        was_in = bool(own.joins) and (
+            span.whole or await self._own.was_in_since(found, span.reader.user_id, span.after)
+        )
         after = span.after if was_in else max(0, found.position - 1)
         part = await self._joined.build(
             span, room, own, after=after, receipts=(), account_data=(), unread=None, up_to=found.position
         )
         if was_in:
-            changes["left_rooms"].add(found.room_id)
+            met.went |= members_of(room)
         return {
             name: part.body[name] for name in ("timeline", "state", "state_after", "account_data") if name in part.body
         }
-
-    async def _was_joined(self, span: Span, found: Membership) -> bool:
-        key = (MEMBER, span.reader.user_id)
-        group = await self._groups.find_at(found.room_id, span.after)
-        before = (await self._groups.find(group, [key])).get(key)
-        if before is not None and await self._visibility.membership_event(before) == "join":
-            return True
-        joins = await self._visibility.joins(found.room_id, span.reader.user_id)
-        return any(span.after < join < found.position for join in joins)
 
     # Everything outside rooms
 
@@ -321,32 +313,17 @@ class Sync:
         body["device_one_time_keys_count"] = counts.one_time
         body["device_unused_fallback_key_types"] = list(counts.unused_fallback)
 
-    async def _add_device_lists(self, body: dict[str, Any], span: Span, changes: dict[str, set[str]]) -> bool:
-        """Whose devices to look up again, and whose no longer.
-
-        Spec: client-server-api #tracking-the-device-list-for-a-user
-        """
-        changed = set(changes["came"])
-        if span.watched.changed("device_list", span.after):
-            changed |= await self._devices.changed_device_lists(span.reader.user_id, span.after, span.up_to)
-        left = set(changes["went"])
-        for room_id in changes["left_rooms"]:
-            room = await self._rooms.find(room_id)
-            left |= {key[1] for key in room.state if key[0] == MEMBER} if room is not None else set()
-        left.discard(span.reader.user_id)
-        still = await self._visibility.sharing_rooms(span.reader.user_id, left) if left else set()
-        left -= still
-        changed -= left
-        if not changed and not left:
-            return False
-        body["device_lists"] = {"changed": sorted(changed), "left": sorted(left)}
-        return True
+    async def _add_device_lists(self, body: dict[str, Any], span: Span, met: Encounters) -> bool:
+        changes = await self._device_lists.changes(span.watched, span.after, span.up_to, met)
+        if changes is not None:
+            body["device_lists"] = changes
+        return changes is not None
 
     @staticmethod
-    def _note_changes(changes: dict[str, set[str]], span: Span, room: Room, memberships: Any, *, is_new: bool) -> None:
+    def _note_changes(met: Encounters, span: Span, room: Room, memberships: Mapping[str, str], *, is_new: bool) -> None:
         if span.initial:
             return
         if is_new:
-            changes["came"] |= {key[1] for key in room.state if key[0] == MEMBER}
+            met.came |= members_of(room)
         for user_id, membership in memberships.items():
-            changes["came" if membership == "join" else "went"].add(user_id)
+            met.note(user_id, membership)

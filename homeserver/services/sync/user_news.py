@@ -6,6 +6,7 @@ Reads only what changed after the client's token.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 import orjson
 from sqlalchemy import Connection
@@ -13,7 +14,7 @@ from sqlalchemy import Connection
 from homeserver.services.account_data import AccountData
 from homeserver.services.push_rules import PushRules
 from homeserver.storage import push_rules
-from homeserver.storage.account_data import load_global, load_room
+from homeserver.storage.account_data import load_global, load_of_rooms, load_room
 from homeserver.storage.database import Database
 
 _PUSH_RULES = "m.push_rules"
@@ -39,6 +40,13 @@ class StoredUserNews:
         """Account data of rooms changed after a position, by room."""
         by_room: dict[str, list[tuple[str, bytes]]] = defaultdict(list)
         for room_id, kind, content in await self._database.read(load_room, user_id, after):
+            by_room[room_id].append((kind, content))
+        return by_room
+
+    async def account_data_of_rooms(self, user_id: str, room_ids: Sequence[str]) -> dict[str, list[tuple[str, bytes]]]:
+        """All account data of some rooms, by room."""
+        by_room: dict[str, list[tuple[str, bytes]]] = defaultdict(list)
+        for room_id, kind, content in await self._database.read(load_of_rooms, user_id, room_ids):
             by_room[room_id].append((kind, content))
         return by_room
 

@@ -5,6 +5,7 @@ Row numbers end in `_nid` and never leave `homeserver.storage`.
 
 from homeserver.storage.tables import (
     accounts,
+    application_services,
     destinations,
     device_keys,
     events,
@@ -16,8 +17,10 @@ from homeserver.storage.tables import (
     pushers,
     reports,
     rooms,
+    search,
     server_keys,
     sessions,
+    sliding_sync,
     to_device,
     user_data,
 )
@@ -25,6 +28,7 @@ from homeserver.storage.tables.metadata import metadata
 
 __all__ = [
     "accounts",
+    "application_services",
     "destinations",
     "device_keys",
     "events",
@@ -37,8 +41,10 @@ __all__ = [
     "pushers",
     "reports",
     "rooms",
+    "search",
     "server_keys",
     "sessions",
+    "sliding_sync",
     "to_device",
     "user_data",
 ]

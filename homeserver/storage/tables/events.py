@@ -12,7 +12,8 @@ from homeserver.storage.tables.metadata import RowNumber, metadata
 events = Table(
     "events",
     metadata,
-    Column("nid", RowNumber, primary_key=True, autoincrement=True),
+    # Taken from the log's counter: the event's position, unless it came as an outlier.
+    Column("nid", RowNumber, primary_key=True, autoincrement=False),
     Column("event_id", Text, nullable=False, unique=True),
     Column("room_nid", BigInteger, nullable=False),
     # None for an outlier: known, but not part of the room's timeline. Negative for history fetched backwards.

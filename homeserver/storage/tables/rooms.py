@@ -47,7 +47,8 @@ room_summaries = Table(
 state_groups = Table(
     "state_groups",
     metadata,
-    Column("nid", RowNumber, primary_key=True, autoincrement=True),
+    # Taken from the log's counter, too.
+    Column("nid", RowNumber, primary_key=True, autoincrement=False),
     Column("room_nid", BigInteger, nullable=False, index=True),
     # None: `entries` is the whole state. Otherwise they are laid over the previous group.
     Column("previous_nid", BigInteger),

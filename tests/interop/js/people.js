@@ -22,10 +22,19 @@ for (const level of ["trace", "debug", "info", "warn", "error"]) {
 
 /** A new account with its first device. */
 export async function register(name) {
+    return start(await registration(name));
+}
+
+/** A new account whose first device uses sliding sync, as `connect(client)` sets it up; `client.connection` is that. */
+export async function sliding(name, connect) {
+    return start(await registration(name), connect);
+}
+
+async function registration(name) {
     const account = sdk.createClient({ baseUrl: url });
     const request = { username: name, password: PASSWORD, initial_device_display_name: `${name}'s first` };
     const { session } = await refused(account.registerRequest(request), 401);
-    return start(await account.registerRequest({ ...request, auth: { type: "m.login.dummy", session } }));
+    return account.registerRequest({ ...request, auth: { type: "m.login.dummy", session } });
 }
 
 /** One more device of an account. */
@@ -35,7 +44,7 @@ export async function logIn(name) {
     return start(await account.loginRequest({ type: "m.login.password", identifier, password: PASSWORD }));
 }
 
-async function start(credentials) {
+async function start(credentials, connect) {
     const secrets = new Map();
     const client = sdk.createClient({
         baseUrl: url,
@@ -55,7 +64,9 @@ async function start(credentials) {
     client.secrets = secrets;
     people.push(client);
     await client.initRustCrypto({ useIndexedDB: false });
-    await client.startClient({ initialSyncLimit: 20, threadSupport: true, lazyLoadMembers: true, pollTimeout: 10_000 });
+    const options = { initialSyncLimit: 20, threadSupport: true, lazyLoadMembers: true, pollTimeout: 10_000 };
+    client.connection = connect?.(client);
+    await client.startClient({ ...options, slidingSync: client.connection });
     await until(client, sdk.ClientEvent.Sync, () => client.isInitialSyncComplete());
     return client;
 }

@@ -59,7 +59,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "events",
-        sa.Column("nid", ROW_NUMBER, primary_key=True, autoincrement=True),
+        sa.Column("nid", ROW_NUMBER, primary_key=True, autoincrement=False),
         sa.Column("event_id", sa.Text(), nullable=False),
         sa.Column("room_nid", sa.BigInteger(), nullable=False),
         sa.Column("position", sa.BigInteger()),
@@ -201,7 +201,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "state_groups",
-        sa.Column("nid", ROW_NUMBER, primary_key=True, autoincrement=True),
+        sa.Column("nid", ROW_NUMBER, primary_key=True, autoincrement=False),
         sa.Column("room_nid", sa.BigInteger(), nullable=False),
         sa.Column("previous_nid", sa.BigInteger()),
         sa.Column("chain_length", sa.Integer(), nullable=False),
