@@ -64,8 +64,9 @@ async def test_the_events_are_signed_and_the_request_is(network: Network) -> Non
     await alice.say(room_id, "hello")
     await beta.wait_until(lambda: beta.pdus)
     assert "alpha.test" in beta.pdus[0]["signatures"]
-    [header] = [one for one in beta.authorizations if one]
-    assert header.startswith('X-Matrix origin="alpha.test",destination="beta.test",key="ed25519:')
+    headers = [one for one in beta.authorizations if one]
+    assert headers
+    assert headers[0].startswith('X-Matrix origin="alpha.test",destination="beta.test",key="ed25519:')
 
 
 async def test_a_kicked_users_server_hears_of_it_and_then_nothing(network: Network) -> None:
