@@ -32,6 +32,7 @@ _MOST_AT_ONCE = 50
 _MOST_SERVERS_PER_QUESTION = 100
 _PAUSE_MS = 10_000
 _PAUSE_AFTER_FAILURE_MS = 60_000
+_PAUSE_IN_PERSON_MS = 2_000
 
 
 class _Wanted(Protocol):
@@ -134,7 +135,9 @@ class KeyFetcher:
                 )
         except FederationError as error:
             _log.debug("keys not fetched", server=server_name, reason=str(error))
-            self._not_before_ms.put(server_name, self._clock.now_ms() + _PAUSE_AFTER_FAILURE_MS)
+            # One that talks to us is refused as long as its keys are not here: it was but the network that failed.
+            pause_ms = _PAUSE_IN_PERSON_MS if in_person else _PAUSE_AFTER_FAILURE_MS
+            self._not_before_ms.put(server_name, self._clock.now_ms() + pause_ms)
             return []
         self._not_before_ms.put(server_name, self._clock.now_ms() + _PAUSE_MS)
         return self._parsed(answer, server_name)
