@@ -118,9 +118,10 @@ class Appservices:
         """Forget a service that was made at run time. Its users stay. M_NOT_FOUND, M_FORBIDDEN for one of a file."""
         async with self._changing:
             self._check_not_of_a_file(appservice_id)
-            if not await self._parts.database.write(rows.delete_registration, appservice_id):
+            if self._directory.find(appservice_id) is None:
                 raise not_found("There is no such application service.")
             await self._remove(appservice_id)
+            await self._parts.database.write(rows.delete_registration, appservice_id)
 
     async def reload(self) -> list[str]:
         """Read the registration files again; the IDs of the services that came, went or changed.

@@ -134,8 +134,6 @@ class Room:
 
     def newest(self, after: int, up_to: int, limit: int) -> list[StoredEvent] | None:
         """The newest `limit` events with `after` < position <= `up_to`, oldest first; None when memory has not all."""
-        if after < self.tail_after:
-            return None
         found: list[StoredEvent] = []
         for stored in reversed(self.tail):
             position = stored.position or 0
@@ -143,6 +141,8 @@ class Room:
                 break
             if position <= up_to:
                 found.append(stored)
+        if after < self.tail_after and len(found) < limit:
+            return None
         found.reverse()
         return found
 
