@@ -82,6 +82,10 @@ class Settings(Section):
             return scheme + separator + rest
         return f"sqlite:///{self.server.data_directory / 'homeserver.db'}"
 
+    def as_member(self) -> Self:
+        """The settings of one of several processes."""
+        return self.model_copy(update={"cluster": self.cluster.model_copy(update={"enabled": True})})
+
     @property
     def signing_key_path(self) -> Path:
         return self.server.signing_key_path or self.server.data_directory / "signing.key"

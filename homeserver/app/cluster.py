@@ -46,7 +46,7 @@ class Cluster:
         self.leases: Leases = OneProcess()
         if not self.is_shared:
             return
-        if settings.database_url.startswith("sqlite"):
+        if bus is None and settings.database_url.startswith("sqlite"):
             raise ValueError("Several processes need PostgreSQL: set database.url, or cluster.enabled to false.")
         redis_url = settings.cluster.redis_url
         if bus is None:
@@ -66,6 +66,10 @@ class Cluster:
         self._database.relay_commits(self._relay.commit)
         await self._notes.start(self._relay.receive, self._background)
         self._exchange_notes(server)
+
+    async def catch_up(self) -> bool:
+        """Hear of all that other processes have committed by now; False if there was nothing new."""
+        return self.is_shared and await self._relay.catch_up()
 
     async def leave(self) -> None:
         """Background work has ended: let others take over, and let go of all connections."""

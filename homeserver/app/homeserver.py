@@ -282,6 +282,7 @@ class Homeserver:
             lifespan=lifespan,
             server_authenticator=self.federation.authenticator if self.federation is not None else None,
             observe_answer=self._http_figures.observe,
+            catch_up=self.cluster.catch_up if self.cluster.is_shared else None,
         )
 
     def follow(self, changes: Sequence[Change], position: int | None) -> None:
