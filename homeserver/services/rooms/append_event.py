@@ -228,6 +228,23 @@ class AppendEvent:
         `room_id` is None where the room version makes it from the create event. `also(tx, room_id)` is called in the
         same transaction, once the room is there.
         """
+        for attempt in range(_MOST_TRIES):
+            try:
+                return await self._create(version, room_id, drafts, also)
+            except IntegrityError:
+                # Another process has just made the very same room: its creator, content and millisecond are its id.
+                if room_id is not None or attempt == _MOST_TRIES - 1:
+                    raise
+                await self._give_way("", attempt + 1)
+        raise _too_busy()
+
+    async def _create(
+        self,
+        version: RoomVersion,
+        room_id: str | None,
+        drafts: Sequence[EventDraft],
+        also: Callable[[Transaction, str], None],
+    ) -> str:
         chain = _Chain(state={}, extremities=(), fresh={}, room_id=room_id)
         now_ms = self._clock.now_ms()
         if room_id is None:
