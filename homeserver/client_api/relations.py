@@ -15,6 +15,8 @@ from homeserver.web.request import Request
 from homeserver.web.requester import Requester
 
 _BASE = "/_matrix/client/v1/rooms/{roomId}/relations/{eventId}"
+# Where relations were before they were specified; matrix-bot-sdk still asks there.
+_UNSTABLE = "/_matrix/client/unstable/rooms/{roomId}/relations/{eventId}"
 _MOST = 100
 
 
@@ -26,11 +28,16 @@ class RelationsApi:
         self._client_events = client_events
         self._users = users
 
-    @endpoint("GET", _BASE, auth=Auth.GUEST_OK, operation="getRelatingEvents")
-    @endpoint("GET", f"{_BASE}/{{relType}}", auth=Auth.GUEST_OK, operation="getRelatingEventsWithRelType")
+    @endpoint("GET", [_BASE, _UNSTABLE], auth=Auth.GUEST_OK, operation="getRelatingEvents")
     @endpoint(
         "GET",
-        f"{_BASE}/{{relType}}/{{eventType}}",
+        [f"{_BASE}/{{relType}}", f"{_UNSTABLE}/{{relType}}"],
+        auth=Auth.GUEST_OK,
+        operation="getRelatingEventsWithRelType",
+    )
+    @endpoint(
+        "GET",
+        [f"{_BASE}/{{relType}}/{{eventType}}", f"{_UNSTABLE}/{{relType}}/{{eventType}}"],
         auth=Auth.GUEST_OK,
         operation="getRelatingEventsWithRelTypeAndEventType",
     )

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import orjson
 from sqlalchemy import bindparam, delete, select, update
 
-from homeserver.storage.followers import open_follower, store_follower_position
+from homeserver.storage.followers import forget_follower, open_follower, store_follower_position
+from homeserver.storage.network_rooms import delete_networks_of
 from homeserver.storage.tables.application_services import application_service_queues, application_services
 from homeserver.storage.tables.rooms import memberships, rooms
 from homeserver.storage.tables.to_device import to_device_messages
@@ -61,6 +62,7 @@ _LOAD_ALL = select(application_services.c.appservice_id, application_services.c.
 )
 _STORE = insert_or_update(application_services, ["appservice_id"], ["registration"])
 _DELETE = delete(application_services).where(application_services.c.appservice_id == bindparam("of_appservice"))
+_DELETE_QUEUE = delete(_queues).where(_THIS)
 _OPEN = insert_or_ignore(_queues, ["appservice_id"])
 _QUEUE = select(
     _queues.c.transaction_id,
@@ -113,8 +115,14 @@ def store_registration(tx: Transaction, appservice_id: str, registration: bytes,
 
 
 def delete_registration(tx: Transaction, appservice_id: str) -> bool:
-    """Forget a registration; False if there was none."""
-    return tx.connection.execute(_DELETE, {"of_appservice": appservice_id}).rowcount == 1
+    """Forget a registration and how its service stood; False if there was none."""
+    values = {"of_appservice": appservice_id}
+    if tx.connection.execute(_DELETE, values).rowcount == 0:
+        return False
+    tx.connection.execute(_DELETE_QUEUE, values)
+    forget_follower(tx, _follower(appservice_id))
+    delete_networks_of(tx, appservice_id)
+    return True
 
 
 def open_queue(tx: Transaction, appservice_id: str) -> Queue:

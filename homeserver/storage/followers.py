@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, delete, select
 
 from homeserver.storage.database import load_position
 from homeserver.storage.tables.log import follower_positions
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _SELECT = select(follower_positions.c.position).where(follower_positions.c.follower == bindparam("wanted"))
 _STORE = insert_or_update(follower_positions, ["follower"], ["position"])
+_FORGET = delete(follower_positions).where(follower_positions.c.follower == bindparam("wanted"))
 _FIRST = insert_or_ignore(follower_positions, ["follower"])
 
 
@@ -37,3 +38,8 @@ def open_follower(tx: Transaction, follower: str) -> int:
 
 def store_follower_position(tx: Transaction, follower: str, position: int) -> None:
     tx.connection.execute(_STORE, {"follower": follower, "position": position})
+
+
+def forget_follower(tx: Transaction, follower: str) -> None:
+    """It follows no more; should it come back, it begins anew."""
+    tx.connection.execute(_FORGET, {"wanted": follower})

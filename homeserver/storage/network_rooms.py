@@ -31,6 +31,7 @@ _DELETE = delete(network_rooms).where(
     network_rooms.c.network_id == bindparam("of_network"),
     network_rooms.c.room_nid == bindparam("room"),
 )
+_DELETE_ALL_OF = delete(network_rooms).where(network_rooms.c.appservice_id == bindparam("of_appservice"))
 IN_ANY: Any = select(network_rooms.c.room_nid)
 """The row numbers of the rooms in any network's directory."""
 
@@ -53,3 +54,8 @@ def publish_in_network(tx: Transaction, network: Network, room_id: str, visible:
         values = {"of_appservice": network.appservice_id, "of_network": network.network_id, "room": nid}
         tx.connection.execute(_DELETE, values)
     return True
+
+
+def delete_networks_of(tx: Transaction, appservice_id: str) -> None:
+    """Empty the directories of an application service's networks."""
+    tx.connection.execute(_DELETE_ALL_OF, {"of_appservice": appservice_id})

@@ -7,22 +7,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from homeserver.storage.database import Database, Job, Outcome, StorageClosed, Transaction, create_position, run_jobs
+from homeserver.storage.database import (
+    Commit,
+    Database,
+    Job,
+    Outcome,
+    Relay,
+    StorageClosed,
+    Transaction,
+    create_position,
+    run_jobs,
+)
 from homeserver.storage.schema import prepare_schema
-
-if TYPE_CHECKING:
-    from homeserver.storage.changes import Change
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _MOST_JOBS_IN_A_TRANSACTION = 256
+_PATIENCE_S = 5.0
 _SCHEMA_LOCK = 7_281_904_511  # any number, the same in every process: one of them prepares the schema
 
 
@@ -45,6 +53,8 @@ class PostgresDatabase(Database):
         self._writes: asyncio.Queue[Job] = asyncio.Queue()
         self._writer: asyncio.Task[None] | None = None
         self._write_connection: AsyncConnection | None = None
+        self._relay: Relay | None = None
+        self._telling: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         try:
@@ -68,6 +78,8 @@ class PostgresDatabase(Database):
         if self._writer is None:
             return
         await self._writes.join()
+        if self._telling:
+            await asyncio.wait(self._telling, timeout=_PATIENCE_S)
         self._writer.cancel()
         await asyncio.gather(self._writer, return_exceptions=True)
         self._writer = None
@@ -112,7 +124,7 @@ class PostgresDatabase(Database):
 
     async def _commit(self, jobs: list[Job]) -> None:
         try:
-            outcomes, changes, position = await self._run_transaction(jobs)
+            outcomes, commit = await self._run_transaction(jobs)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - handed to whoever awaits the write
@@ -122,12 +134,28 @@ class PostgresDatabase(Database):
             for job in jobs:
                 await self._commit([job])
             return
-        if changes or position is not None:
-            self._announce(changes, position)
-        for outcome in outcomes:
-            outcome.job.resolve(outcome.result, outcome.error)
+        if self._relay is not None and (commit.changes or commit.position is not None):
+            # The next transaction need not wait until the other processes have heard of this one.
+            telling = asyncio.create_task(self._tell(self._relay, commit, outcomes))
+            self._telling.add(telling)
+            telling.add_done_callback(self._telling.discard)
+            return
+        if commit.changes or commit.position is not None:
+            self._announce(commit.changes, commit.position)
+        _resolve(outcomes)
 
-    async def _run_transaction(self, jobs: list[Job]) -> tuple[list[Outcome], list[Change], int | None]:
+    @staticmethod
+    async def _tell(relay: Relay, commit: Commit, outcomes: list[Outcome]) -> None:
+        try:
+            await relay(commit)
+        finally:
+            _resolve(outcomes)
+
+    def relay_commits(self, relay: Relay) -> None:
+        """Have commits handed to `relay` instead of announced; writers hear of theirs when it is done."""
+        self._relay = relay
+
+    async def _run_transaction(self, jobs: list[Job]) -> tuple[list[Outcome], Commit]:
         connection = await self._open_write_connection()
         try:
             async with connection.begin():
@@ -150,10 +178,16 @@ class PostgresDatabase(Database):
             await connection.close()
 
 
-def _run(connection: Connection, jobs: list[Job]) -> tuple[list[Outcome], list[Change], int | None]:
+def _run(connection: Connection, jobs: list[Job]) -> tuple[list[Outcome], Commit]:
     transaction = Transaction(connection)
     outcomes = run_jobs(transaction, jobs)
-    return outcomes, transaction.announced, transaction.finish()
+    transaction.finish()
+    return outcomes, transaction.commit
+
+
+def _resolve(outcomes: list[Outcome]) -> None:
+    for outcome in outcomes:
+        outcome.job.resolve(outcome.result, outcome.error)
 
 
 def _settle(future: asyncio.Future[T], result: T, error: BaseException | None) -> None:

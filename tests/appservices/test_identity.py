@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 from appservices.bridge import AS_TOKEN, SENDER, Puppeteer, bridged_room
-from server_kit import V3, Server
+from server_kit import V3, Server, running_server
 
 from homeserver.testing import path_of
 
@@ -120,3 +122,20 @@ async def test_a_token_of_the_service_is_not_good_for_more(server: Server) -> No
     alice = await server.user("alice")
     network = path_of("directory", "list", "appservice", "irc", "!room:example.org")
     assert (await alice.ask("PUT", network, {"visibility": "public"})).status == 403
+
+
+async def test_its_users_are_not_put_into_rooms(registration: Path, tmp_path: Path) -> None:
+    sections = {
+        "application_services": [str(registration)],
+        "registration": {"mode": "open", "auto_join_rooms": ["#lobby:example.org"]},
+    }
+    async with running_server(tmp_path, **sections) as server:
+        root = await server.user("root")
+        lobby = await root.create_room(room_alias_name="lobby", preset="public_chat")
+        await Puppeteer(server).register("_irc_bob")
+        alice = await server.user("alice")
+        async with asyncio.timeout(5):
+            while lobby not in (await alice.call("GET", "/joined_rooms"))["joined_rooms"]:
+                await asyncio.sleep(0.01)
+        members = await root.call("GET", path_of("rooms", lobby, "joined_members"))
+        assert members["joined"].keys() == {root.user_id, alice.user_id}

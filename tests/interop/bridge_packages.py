@@ -11,7 +11,8 @@ from pathlib import Path
 
 SCRIPTS = Path(__file__).parent / "bridges"
 _REQUIREMENTS = SCRIPTS / "requirements.txt"
-_VENV = SCRIPTS / ".venv"
+# Beside the server's own packages, where nobody looks for source code.
+_VENV = Path(__file__).parents[2] / ".venv" / "bridges"
 
 
 def bridge_python() -> str:
@@ -19,6 +20,7 @@ def bridge_python() -> str:
     python = _VENV / "bin" / "python"
     wanted = hashlib.sha256(_REQUIREMENTS.read_bytes()).hexdigest()
     stamp = _VENV / ".installed"
+    _VENV.parent.mkdir(exist_ok=True)
     with _REQUIREMENTS.open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not stamp.exists() or stamp.read_text() != wanted:

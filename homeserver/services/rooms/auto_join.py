@@ -34,7 +34,8 @@ class AutoJoin:
         self._background = background
 
     async def account_created(self, user: User) -> None:
-        if self._aliases and user.kind != "guest":
+        # A bridge opens accounts by the thousand; where its users belong is its own affair.
+        if self._aliases and user.kind != "guest" and user.appservice_id is None:
             self._background.start("auto-join", self._join_all(user.user_id))
 
     async def account_deactivated(self, user_id: str, erase: bool) -> None:

@@ -98,7 +98,7 @@ class SlidingExtensions:
         if is_new or turn.watched.changed("account_data", after):
             by_type = await self._users.global_account_data(turn.reader.user_id, after)
         scope = _scope(turn, facts, wanted)
-        fresh = list(scope) if is_new else [room_id for room_id in scope if facts.told.since.get(room_id) == 0]
+        fresh = list(scope) if is_new else facts.told.new_rooms(scope)
         rooms = dict(await self._users.account_data_of_rooms(turn.reader.user_id, fresh)) if fresh else {}
         for room_id, changed in facts.account_data.items():
             if room_id not in rooms and room_id in scope:
@@ -110,10 +110,7 @@ class SlidingExtensions:
 
     async def _receipts(self, turn: Turn, facts: RoomFacts, wanted: RoomExtension) -> dict[str, Any]:
         scope = _scope(turn, facts, wanted)
-        if "receipts" in turn.connection.extensions:
-            fresh = [room_id for room_id in scope if facts.told.since.get(room_id) == 0]
-        else:
-            fresh = list(scope)
+        fresh = list(scope) if "receipts" not in turn.connection.extensions else facts.told.new_rooms(scope)
         by_room: dict[str, list[Receipt]] = {}
         for receipt in facts.receipts:
             since = facts.told.since.get(receipt.room_id)
@@ -131,9 +128,8 @@ class SlidingExtensions:
         scope = _scope(turn, facts, wanted)
         is_new = "typing" not in turn.connection.extensions
         told: dict[str, Any] = {}
-        fresh = scope if is_new else [room_id for room_id, since in facts.told.since.items() if since == 0]
-        for room_id in fresh:
-            users = self._typing.users_in(room_id) if room_id in scope else []
+        for room_id in scope if is_new else facts.told.new_rooms(scope):
+            users = self._typing.users_in(room_id)
             if users:
                 told[room_id] = users
         for room_id, changed_at in turn.watched.typing.items():

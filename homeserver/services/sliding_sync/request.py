@@ -5,7 +5,7 @@ Spec: MSC4186, "Request Body"
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -121,3 +121,7 @@ class ToldRooms:
 
     since: dict[str, int] = field(default_factory=dict)
     shown_events: dict[str, Sequence[str]] = field(default_factory=dict)
+
+    def new_rooms(self, scope: Container[str]) -> list[str]:
+        """The rooms in `scope` that are new to the client."""
+        return [room_id for room_id, since in self.since.items() if since == 0 and room_id in scope]
