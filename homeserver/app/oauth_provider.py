@@ -13,6 +13,7 @@ from homeserver.client_api.oauth_account import OAuthAccountApi
 from homeserver.client_api.oauth_authorize import OAuthAuthorizeApi
 from homeserver.client_api.oauth_browser import Browsers
 from homeserver.client_api.oauth_clients import OAuthClientsApi
+from homeserver.client_api.oauth_continue import OAuthContinueApi
 from homeserver.client_api.oauth_login import OAuthLoginApi
 from homeserver.client_api.oauth_metadata import OAuthMetadataApi
 from homeserver.services.oauth_provider.authorizations import Authorizations
@@ -91,6 +92,7 @@ def build_oauth_provider(
             OAuthClientsApi(clients, token_endpoint, device_grants),
             OAuthLoginApi(server_name, places, browsers, accounts.sessions, sso, sign_up),
             OAuthAuthorizeApi(places, browsers, authorizations, device_grants),
+            OAuthContinueApi(places, browsers, accounts.sessions, accounts.login_tokens),
             OAuthAccountApi(
                 places, browsers, accounts.accounts, accounts.sessions, accounts.devices, profiles, approvals
             ),

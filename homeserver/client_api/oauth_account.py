@@ -16,7 +16,7 @@ import structlog
 from starlette.responses import Response
 
 from homeserver.client_api import oauth_pages as pages
-from homeserver.client_api.oauth_browser import LARGEST_FORM, Browsers, Visitor, as_page_error
+from homeserver.client_api.oauth_browser import LARGEST_FORM, Browsers, Visitor, as_page_error, check_text
 from homeserver.client_api.oauth_login import LOGIN
 from homeserver.plugin_api.pages import error_page
 from homeserver.protocol.errors import MatrixError, not_found
@@ -93,6 +93,7 @@ class OAuthAccountApi:
         ):
             return self._browsers.keep(visitor, self._ask_to_log_in(request, visitor))
         try:
+            check_text(request.query)
             return self._browsers.keep(visitor, await page(request, visitor, visitor.session.user_id))
         except MatrixError as error:
             return error_page(*as_page_error(error))

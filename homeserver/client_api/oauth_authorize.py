@@ -89,7 +89,9 @@ class OAuthAuthorizeApi:
             form = await self._browsers.form(request, body, visitor)
             if visitor.session is None:
                 raise forbidden("You are not logged in any more. Go back to your app and try again.")
-            wanted = await self._authorizations.check(parse_qsl(form.get("request", ""), keep_blank_values=True))
+            pairs = parse_qsl(form.get("request", ""), keep_blank_values=True)
+            check_text(dict(pairs))
+            wanted = await self._authorizations.check(pairs)
         except RefusedAuthorization as refused:
             return leave_for(refused.url)
         except MatrixError as error:

@@ -5,6 +5,7 @@ Spec: client-server-api #oauth-20-api
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -14,6 +15,7 @@ from homeserver.plugin_api.pages import page
 from homeserver.plugin_api.sso import SsoProvider
 from homeserver.services.accounts.auth_stages import REGISTRATION_TOKEN, TERMS
 
+_SOURCE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(//[A-Za-z0-9._:\[\]-]+)?")
 _STYLE = """\
 button.quiet,a.quiet{background:transparent;color:var(--accent);border:1px solid var(--line)}
 button.danger{background:#c0392b;color:#fff}
@@ -33,7 +35,8 @@ a{color:var(--accent)}a.button{color:var(--paper)}a.quiet{color:var(--accent)}
 
 def show(title: str, *parts: str, status: int = 200, leads_to: str = "") -> HTMLResponse:
     """A page. `leads_to`: where its form may redirect besides this server, a scheme or an origin."""
-    return page(title, "".join(parts), status, form_action=f"'self' {leads_to}".strip(), more_style=_STYLE)
+    allowed = leads_to if _SOURCE.fullmatch(leads_to) else ""
+    return page(title, "".join(parts), status, form_action=f"'self' {allowed}".strip(), more_style=_STYLE)
 
 
 def wrong(sentence: str | None) -> str:

@@ -83,6 +83,15 @@ async def test_what_cannot_be_undone_asks_for_another_login(lite: Scene, action:
     assert lite.browser.forms()[0][1]["action"] == f"org.matrix.{action.partition('&')[0]}"
 
 
+async def test_what_is_no_text(scene: Scene) -> None:
+    await logged_in(scene)
+    app = await scene.app()
+    assert (await scene.browser.open(f"{ACCOUNT}?action=org.matrix.device_view&device_id=%00")).status == 400
+    assert (await scene.browser.open(app.authorization_url(client_id="nul\x00"))).status == 400
+    await scene.browser.open(app.authorization_url())
+    assert (await scene.browser.submit(request="client_id=%00", decision="allow")).status == 400
+
+
 async def test_the_display_name(lite: Scene) -> None:
     await logged_in(lite)
     await lite.browser.open(f"{ACCOUNT}?action=org.matrix.profile")

@@ -194,7 +194,7 @@ async def test_the_pages_are_strict(lite: Scene, app: App) -> None:
     assert_strict(await Browser(lite.server.client).open(f"{OAUTH}/login"))
 
 
-@pytest.mark.parametrize("path", ["login", "sign-up", "authorize", "link", "logout", "account"])
+@pytest.mark.parametrize("path", ["login", "sign-up", "authorize", "link", "logout", "continue", "account"])
 @pytest.mark.parametrize("csrf", [None, "wrong", "ä"])
 async def test_forms_without_their_token(lite: Scene, app: App, path: str, csrf: str | None) -> None:
     url = ACCOUNT if path == "account" else f"{OAUTH}/{path}"
@@ -283,6 +283,36 @@ async def test_names_and_passwords_that_cannot_be(lite: Scene) -> None:
 
 
 # Single sign-on
+
+
+async def test_clients_of_the_legacy_api_that_are_aware_of_it(lite: Scene) -> None:
+    await lite.person()
+    flows = (await lite.server.client.get("/_matrix/client/v3/login")).json["flows"]
+    (sso,) = [flow for flow in flows if flow["type"] == "m.login.sso"]
+    assert sso["oauth_aware_preferred"] is True
+    assert sso["org.matrix.msc3824.delegated_oidc_compatibility"] is True
+    redirect = "/_matrix/client/v3/login/sso/redirect"
+    first = await lite.server.client.get(f"{redirect}?redirectUrl=https%3A%2F%2Fclient.example%2F%3Fa%3Db")
+    assert first.status == 302
+    await lite.browser.open(first.headers["location"])
+    await lite.browser.submit(username="alice", password=PASSWORD)
+    assert "https://client.example" in lite.browser.text
+    assert_strict(lite.browser.page)
+    gone = await lite.browser.submit()
+    back = callback_of(gone)
+    assert back["a"] == "b"
+    login = {"type": "m.login.token", "token": back["loginToken"]}
+    session = await lite.server.client.post("/_matrix/client/v3/login", login)
+    assert session.json["user_id"] == "@alice:example.org"
+    new = await Browser(lite.server.client).open(f"{redirect}?redirectUrl=app%3A%2F&org.matrix.msc3824.action=register")
+    assert "Create an account" in new.body.decode()
+    assert (await lite.server.client.get(f"{redirect}?redirectUrl=javascript%3Ax")).status == 400
+    assert (await lite.server.client.get(f"{OAUTH}/continue?redirectUrl=data%3Ax")).status == 400
+
+
+async def test_a_target_cannot_loosen_the_policy(lite: Scene, app: App) -> None:
+    await lite.browser.open(f"{OAUTH}/continue?redirectUrl=https%3A%2F%2Fa%3Bscript-src%2F")
+    assert "script-src" not in lite.browser.page.headers["content-security-policy"]
 
 
 async def test_login_through_an_identity_provider(tmp_path: Path) -> None:
