@@ -18,6 +18,7 @@ from homeserver.app.federation import FederationParts
 from homeserver.app.figures import register_figures
 from homeserver.app.http import admin_routes, client_routes, metrics_routes
 from homeserver.app.media import build_media
+from homeserver.app.memory import Memory
 from homeserver.app.oauth_provider import OAuthParts, build_approvals, build_oauth_provider, oauth_stages
 from homeserver.app.plugins import PluginParts
 from homeserver.app.rooms import build_rooms, build_sync
@@ -244,6 +245,7 @@ class Homeserver:
         leases = self.cluster.leases
         self.database.on_commit(self.follow)
         await self.database.open()
+        self.database.on_doubt(Memory(self).look)
         await self.cluster.join(self)
         await self.rooms.hub.start(self.background)
         await self.plugins.start(leases)
