@@ -21,6 +21,7 @@ from homeserver.storage.tables import (
     server_keys,
     sessions,
     sliding_sync,
+    third_party_ids,
     to_device,
     user_data,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "server_keys",
     "sessions",
     "sliding_sync",
+    "third_party_ids",
     "to_device",
     "user_data",
 ]
