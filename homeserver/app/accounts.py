@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from homeserver.app.email import EmailParts
 from homeserver.app.plugins import PluginParts
 from homeserver.runtime.background import BackgroundTasks
 from homeserver.runtime.clock import Clock
@@ -73,6 +74,7 @@ def build_accounts(
     device_rows: Sequence[DeviceRows],
     observers: Sequence[AccountObserver],
     plugins: PluginParts,
+    email: EmailParts,
     more_methods: Sequence[LoginMethod] = (),
 ) -> AccountParts:
     """Everything about accounts."""
@@ -101,7 +103,7 @@ def build_accounts(
     )
     methods: list[LoginMethod] = [login_tokens, *more_methods]
     if settings.sessions.password_login:
-        methods.insert(0, PasswordLogin(server_name, check, limits))
+        methods.insert(0, PasswordLogin(server_name, check, limits, email.addresses))
     sessions = Sessions(
         settings.sessions,
         database,
@@ -114,8 +116,9 @@ def build_accounts(
     )
     stages: list[AuthStage] = [
         DummyStage(),
-        PasswordStage(server_name, database, check),
+        PasswordStage(server_name, database, check, email.addresses),
         RegistrationTokenStage(clock),
+        *email.stages,
     ]
     if settings.registration.terms_url is not None:
         stages.append(TermsStage(settings.registration.terms_url))
@@ -137,6 +140,8 @@ def build_accounts(
         limits,
         plugins.registration_stages,
         plugins.registration_gate,
+        email.addresses,
+        email.stage_types,
     )
     return AccountParts(
         accounts=accounts,

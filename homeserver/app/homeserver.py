@@ -12,6 +12,7 @@ import structlog
 
 from homeserver.app.accounts import build_accounts
 from homeserver.app.appservices import AppserviceParts
+from homeserver.app.email import EmailParts
 from homeserver.app.encryption import build_encryption
 from homeserver.app.federation import FederationParts
 from homeserver.app.figures import register_figures
@@ -114,6 +115,16 @@ class Homeserver:
         self.plugins = PluginParts(
             settings, self.database, self.clock, self.randomness, self.http, self.metrics, self.background
         )
+        self.email = EmailParts(
+            settings,
+            self.database,
+            self.clock,
+            self.randomness,
+            self.http,
+            self.signing_key,
+            self.limits,
+            self.plugins.sms_sender,
+        )
         self.rooms = build_rooms(
             settings,
             self.database,
@@ -161,8 +172,10 @@ class Homeserver:
                 ),
             ],
             self.plugins,
+            self.email,
             [self.appservices.login],
         )
+        self.email.attach(self.accounts, self.rooms, self.profiles)
         self.plugins.attach(
             self.rooms,
             self.accounts,
@@ -171,6 +184,7 @@ class Homeserver:
             self.account_data,
             self.limits,
             self.followers,
+            self.email,
         )
         self.media = build_media(
             settings,
@@ -217,6 +231,7 @@ class Homeserver:
         await self.database.open()
         await self.rooms.hub.start(self.background)
         await self.plugins.start()
+        self.email.start(self.background)
         await self.followers.start([self.search_index])
         if self.federation is not None:
             await self.federation.start()

@@ -77,7 +77,11 @@ class ThirdPartyIdsApi:
         }
 
     @endpoint(
-        "POST", v3("/register/email/requestToken"), auth=Auth.NONE, operation="requestTokenToRegisterEmail", body=EmailBody
+        "POST",
+        v3("/register/email/requestToken"),
+        auth=Auth.NONE,
+        operation="requestTokenToRegisterEmail",
+        body=EmailBody,
     )
     async def register_email(self, request: Request, body: EmailBody) -> JsonValue:
         return await self._requests.request_email(_token_request("register", request, body), body.email)
@@ -93,7 +97,11 @@ class ThirdPartyIdsApi:
         return await self._requests.request_email(_token_request("password", request, body), body.email)
 
     @endpoint(
-        "POST", v3("/account/3pid/email/requestToken"), auth=Auth.NONE, operation="requestTokenTo3PIDEmail", body=EmailBody
+        "POST",
+        v3("/account/3pid/email/requestToken"),
+        auth=Auth.NONE,
+        operation="requestTokenTo3PIDEmail",
+        body=EmailBody,
     )
     async def add_email(self, request: Request, body: EmailBody) -> JsonValue:
         return await self._requests.request_email(_token_request("add", request, body), body.email)
@@ -161,14 +169,10 @@ class ThirdPartyIdsApi:
         return {"id_server_unbind_result": result}
 
     async def _bind(self, requester: Requester, body: BindBody) -> None:
-        await self._bindings.bind(
-            requester.user_id, body.id_server, body.id_access_token, body.sid, body.client_secret
-        )
+        await self._bindings.bind(requester.user_id, body.id_server, body.id_access_token, body.sid, body.client_secret)
 
     async def _request_sms(self, purpose: str, request: Request, body: MsisdnBody) -> JsonValue:
-        return await self._requests.request_sms(
-            _token_request(purpose, request, body), body.country, body.phone_number
-        )
+        return await self._requests.request_sms(_token_request(purpose, request, body), body.country, body.phone_number)
 
 
 def _token_request(purpose: str, request: Request, body: EmailBody | MsisdnBody) -> TokenRequest:

@@ -8,7 +8,6 @@ Spec: identity-service-api #post_matrixidentityv2validateemailsubmittoken
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -16,14 +15,10 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from homeserver.plugin_api.pages import error_page, page
 from homeserver.protocol.errors import MatrixError
-from homeserver.services.third_party_ids.validation import LINK_PATH
+from homeserver.services.third_party_ids.validation import LINK_PATH, Validation, ValidationSession
 from homeserver.web.endpoint import Auth, endpoint
 from homeserver.web.request import Request
 from homeserver.web.runner import check_body, parse_json
-
-if TYPE_CHECKING:
-    from homeserver.services.third_party_ids.validation import Validation
-    from homeserver.storage.validation_sessions import ValidationSession
 
 _QUESTIONS = {
     "register": ("Confirm your address", "Open an account with {address}?", "Confirm"),

@@ -16,7 +16,9 @@ MEDIUMS = (EMAIL, MSISDN)
 _LONGEST_ADDRESS = 254
 _LONGEST_LOCALPART = 64
 # What mail servers take in practice: no quoted local parts, no comments, no literal IP addresses.
-_ADDRESS = re.compile(r"[^\s@\"(),:;<>\[\]\\\x00-\x20\x7f]+@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)*[^\W_](?:[\w-]{0,61}[^\W_])?")
+_ADDRESS = re.compile(
+    r"[^\s@\"(),:;<>\[\]\\\x00-\x20\x7f]+@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)*[^\W_](?:[\w-]{0,61}[^\W_])?"
+)
 _MSISDN = re.compile(r"[1-9][0-9]{4,14}", re.ASCII)
 _OPAQUE = re.compile(r"[0-9a-zA-Z.=_-]{1,255}", re.ASCII)
 

@@ -25,7 +25,8 @@ class EmailSettings(Section):
     username: str | None = Field(default=None, description="The user name to log in to the mail server with.")
     password: Secret | None = Field(default=None, description="The password to log in to the mail server with.")
     from_address: str = Field(
-        default="noreply@localhost", description="Who the messages are from: `noreply@example.org`, or `Name <address>`."
+        default="noreply@localhost",
+        description="Who the messages are from: `noreply@example.org`, or `Name <address>`.",
     )
     app_name: str = Field(default="Matrix", min_length=1, description="What messages and pages call this service.")
     template_directory: Path | None = Field(
@@ -44,7 +45,9 @@ class EmailSettings(Section):
     )
     timeout: Duration = Field(default=Duration.parse("20s"), description="How long the mail server may take to answer.")
     queue_limit: int = Field(
-        default=10_000, ge=1, description="How many messages may wait for the mail server; beyond that none are accepted."
+        default=10_000,
+        ge=1,
+        description="How many messages may wait for the mail server; beyond that none are accepted.",
     )
     give_up_after: Duration = Field(
         default=Duration.parse("2d"), description="How long a message is retried before it is dropped."

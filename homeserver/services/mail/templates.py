@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from string import Template
+from typing import Protocol
 
 _OWN = Path(__file__).parent / "templates"
 _SUBJECT = "Subject: "
@@ -39,6 +40,15 @@ class BadTemplate(Exception):
     """A template cannot be used."""
 
 
+class AnyPart(Protocol):
+    """A rendered piece of a message."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def html(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """A rendered piece, as text and as HTML."""
@@ -56,7 +66,7 @@ class Rendered:
     html: str
 
 
-Value = str | Sequence[Part]
+Value = str | Sequence[AnyPart]
 
 
 class MailTemplates:

@@ -59,7 +59,9 @@ class IdentityServers:
         if not settings.enabled or not allowed:
             raise MatrixError("M_SERVER_NOT_TRUSTED", "This server does not use this identity server.", 403)
 
-    async def bind(self, id_server: str, access_token: str, sid: str, client_secret: str, user_id: str) -> tuple[str, str]:
+    async def bind(
+        self, id_server: str, access_token: str, sid: str, client_secret: str, user_id: str
+    ) -> tuple[str, str]:
         """Publish an address of a user; its medium and the address."""
         body = {"sid": sid, "client_secret": client_secret, "mxid": user_id}
         found = await self._ask("POST", id_server, "/3pid/bind", access_token, body)
@@ -161,7 +163,9 @@ def _matrix_error(answer: HttpResponse) -> MatrixError | None:
     # 401 and 429 would be taken for this server's own word about the client's session.
     status = answer.status if answer.status in (400, 403, 404) else 502 if answer.status >= 500 else 403
     sentence = found.get("error")
-    return MatrixError(found["errcode"], sentence if isinstance(sentence, str) else "The identity server refuses.", status)
+    return MatrixError(
+        found["errcode"], sentence if isinstance(sentence, str) else "The identity server refuses.", status
+    )
 
 
 def _public_key(given: object) -> dict[str, str] | None:

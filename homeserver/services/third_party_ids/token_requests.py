@@ -138,9 +138,7 @@ class TokenRequests:
     async def _find_same(self, request: TokenRequest, medium: str, address: str) -> ValidationSession | None:
         return await self._validation.find_same(request.purpose, medium, address, request.client_secret)
 
-    def _plan(
-        self, request: TokenRequest, medium: str, address: str, same: ValidationSession | None
-    ) -> PlannedSession:
+    def _plan(self, request: TokenRequest, medium: str, address: str, same: ValidationSession | None) -> PlannedSession:
         return self._validation.plan(
             request.purpose, medium, address, request.client_secret, request.send_attempt, request.next_link, same
         )

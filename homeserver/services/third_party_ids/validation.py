@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from homeserver.storage.database import Database, Transaction
     from homeserver_config.sections.email import EmailSettings
 
+__all__ = ["LINK_PATH", "PlannedSession", "Validation", "ValidationSession", "lifetime_in_minutes"]
+
 LINK_PATH = "/_starling/client/validate"
 _DAY_MS = 86_400_000
 _MOST_WRONG_GUESSES = 10

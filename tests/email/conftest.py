@@ -1,0 +1,29 @@
+"""A mail server, and homeservers that send through it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from mail_server import MailServer
+from plugin_kit import server_with
+from server_kit import Server
+
+FAST = {"argon2_memory": 8192, "argon2_iterations": 1}
+
+
+@pytest.fixture
+async def post() -> AsyncIterator[MailServer]:
+    mail_server = MailServer()
+    await mail_server.up()
+    try:
+        yield mail_server
+    finally:
+        await mail_server.down()
+
+
+@pytest.fixture
+async def birdhouse(tmp_path: Path, post: MailServer) -> AsyncIterator[Server]:
+    async with server_with(tmp_path, "password_login", "push_email", email=post.settings()) as server:
+        yield server
