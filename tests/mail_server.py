@@ -34,7 +34,7 @@ class Letter:
     def _part(self, kind: str) -> str:
         part = self.message.get_body((kind,))
         assert isinstance(part, EmailMessage)
-        return str(part.get_content())
+        return str(part.get_content()).replace("\r\n", "\n")
 
     @property
     def text(self) -> str:

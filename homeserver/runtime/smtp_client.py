@@ -4,6 +4,7 @@ What becomes of a message that was not taken is for the caller to decide.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email.message import EmailMessage
@@ -49,6 +50,8 @@ class SmtpConnection:
             raise MailRefused(error.code) from None
         except (aiosmtplib.SMTPException, OSError) as error:
             raise MailServerAway(_reason(error)) from None
+        finally:
+            _stop_if_cancelled()
 
 
 class SmtpClient:
@@ -76,11 +79,14 @@ class SmtpClient:
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             smtp.close()
             raise MailServerAway(_reason(error)) from None
+        finally:
+            _stop_if_cancelled()
         try:
             yield SmtpConnection(smtp, sender)
             await _say_goodbye(smtp)
         finally:
             smtp.close()
+            _stop_if_cancelled()
 
 
 async def _say_goodbye(smtp: aiosmtplib.SMTP) -> None:
@@ -88,6 +94,13 @@ async def _say_goodbye(smtp: aiosmtplib.SMTP) -> None:
         await smtp.quit()
     except (aiosmtplib.SMTPException, OSError):
         return
+
+
+def _stop_if_cancelled() -> None:
+    """`asyncio.wait_for` of Python 3.11, which the library stands on, may swallow a cancellation."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _reason(error: Exception) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from mail_server import MailServer
 from email_people import (
     PASSWORD,
     add,
@@ -17,6 +16,7 @@ from email_people import (
     request_token,
     sign_up,
 )
+from mail_server import MailServer
 from plugin_kit import server_with
 from server_kit import V3, Server
 
@@ -154,9 +154,9 @@ async def test_an_address_of_somebody_else_stays_theirs(birdhouse: Server, post:
     alice = await sign_up(birdhouse, post, "alice", "alice@example.com")
     bob = await sign_up(birdhouse, post, "bob", "bob@example.com")
     sid = await confirmed(birdhouse, post, "account/3pid", "shared@example.com")
-    other = (
-        await request_token(birdhouse.client, "account/3pid", "shared@example.com", client_secret="other")
-    ).json["sid"]
+    other = (await request_token(birdhouse.client, "account/3pid", "shared@example.com", client_secret="other")).json[
+        "sid"
+    ]
     await follow(birdhouse.client, await post.next_to("shared@example.com", 2))
     assert (await add(alice, sid)).status == 200
     await bob.call("POST", "/account/3pid/delete", {"medium": "email", "address": "shared@example.com"})
