@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from homeserver_config.sections.admin_contact import AdminContactSettings
 from homeserver_config.sections.application_services import ApplicationServiceSettings
 from homeserver_config.sections.caches import CacheSettings
+from homeserver_config.sections.cluster import ClusterSettings
 from homeserver_config.sections.database import DatabaseSettings
 from homeserver_config.sections.email import EmailSettings
 from homeserver_config.sections.federation import FederationSettings
@@ -50,6 +51,7 @@ class Settings(Section):
 
     server: ServerSettings = ServerSettings()
     listeners: list[ListenerSettings] = Field(default=[ListenerSettings()], min_length=1)
+    cluster: ClusterSettings = ClusterSettings()
     database: DatabaseSettings = DatabaseSettings()
     registration: RegistrationSettings = RegistrationSettings()
     guests: GuestSettings = GuestSettings()
@@ -96,6 +98,10 @@ class Settings(Section):
             scheme = {"postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}.get(scheme, scheme)
             return scheme + separator + rest
         return f"sqlite:///{self.server.data_directory / 'homeserver.db'}"
+
+    def as_member(self) -> Self:
+        """The settings of one of several processes."""
+        return self.model_copy(update={"cluster": self.cluster.model_copy(update={"enabled": True})})
 
     @property
     def signing_key_path(self) -> Path:

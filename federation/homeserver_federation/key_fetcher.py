@@ -32,6 +32,7 @@ _MOST_AT_ONCE = 50
 _MOST_SERVERS_PER_QUESTION = 100
 _PAUSE_MS = 10_000
 _PAUSE_AFTER_FAILURE_MS = 60_000
+_PAUSE_IN_PERSON_MS = 2_000
 
 
 class _Wanted(Protocol):
@@ -57,6 +58,7 @@ class KeyFetcher:
         self._free = asyncio.Semaphore(_MOST_AT_ONCE)
         self._under_way: dict[str, asyncio.Task[list[ServerKey]]] = {}
         self._not_before_ms: BoundedCache[str, int] = BoundedCache("server_key_pauses", 20_000)
+        self._failed_ms: BoundedCache[str, int] = BoundedCache("server_key_failures", 20_000)
 
     async def fetch_from_owners(self, server_names: Collection[str], *, in_person: bool = False) -> list[ServerKey]:
         """The keys that servers publish now; nothing of those that do not answer or were asked a moment ago.
@@ -115,12 +117,21 @@ class KeyFetcher:
     async def _fetch_once(self, server_name: str, in_person: bool) -> list[ServerKey]:
         task = self._under_way.get(server_name)
         if task is None:
-            if (self._not_before_ms.find(server_name) or 0) > self._clock.now_ms():
+            if self._is_paused(server_name, in_person):
                 return []
             task = asyncio.create_task(self._fetch(server_name, in_person))
             self._under_way[server_name] = task
             task.add_done_callback(lambda _: self._under_way.pop(server_name, None))
         return await asyncio.shield(task)
+
+    def _is_paused(self, server_name: str, in_person: bool) -> bool:
+        now_ms = self._clock.now_ms()
+        if (self._not_before_ms.find(server_name) or 0) > now_ms:
+            return True
+        # One that talks to us is refused as long as its keys are not here, so it is asked again much sooner.
+        pause_ms = _PAUSE_IN_PERSON_MS if in_person else _PAUSE_AFTER_FAILURE_MS
+        failed_ms = self._failed_ms.find(server_name)
+        return failed_ms is not None and failed_ms + pause_ms > now_ms
 
     async def _fetch(self, server_name: str, in_person: bool) -> list[ServerKey]:
         try:
@@ -134,7 +145,7 @@ class KeyFetcher:
                 )
         except FederationError as error:
             _log.debug("keys not fetched", server=server_name, reason=str(error))
-            self._not_before_ms.put(server_name, self._clock.now_ms() + _PAUSE_AFTER_FAILURE_MS)
+            self._failed_ms.put(server_name, self._clock.now_ms())
             return []
         self._not_before_ms.put(server_name, self._clock.now_ms() + _PAUSE_MS)
         return self._parsed(answer, server_name)

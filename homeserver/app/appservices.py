@@ -16,6 +16,7 @@ from homeserver.services.appservices.directory import AppserviceDirectory, Appse
 from homeserver.services.appservices.queries import AppserviceQueries
 from homeserver.services.appservices.requests import AppserviceRequests
 from homeserver.services.appservices.third_party import ThirdPartyLookups
+from homeserver.services.cluster.leases import Leases
 from homeserver_config.application_service import read_registrations
 
 if TYPE_CHECKING:
@@ -90,9 +91,9 @@ class AppserviceParts:
             parts,
         )
 
-    async def start(self) -> None:
+    async def start(self, leases: Leases) -> None:
         """Begin, once the database is open."""
-        await self.services.start()
+        await self.services.start(leases)
 
     def follow(self, changes: Sequence[Change], position: int | None) -> None:
         """Hear of a commit."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from homeserver import __version__
 from homeserver.runtime.http_client import HttpClient
-from homeserver.services.followers import Follower
+from homeserver.services.cluster.leases import Leases
+from homeserver.services.followers import Followers
 from homeserver.services.push.outcomes import DefaultPushOutcomes
 from homeserver.storage.outbound_events import note_relay
 from homeserver.web.endpoint import Route, routes_of
@@ -86,6 +87,7 @@ class FederationParts:
         self._clock = clock
         self._randomness = randomness
         self._background = background
+        self._is_sending = False
         self._metrics = metrics
         self._signing_key = signing_key
         self._srv = DnsSrvLookup()
@@ -201,21 +203,30 @@ class FederationParts:
         """The server-server API."""
         return self.of_rooms.routes + [route for api in self._apis for route in routes_of(api)]
 
-    @property
-    def followers(self) -> Sequence[Follower]:
-        """What is to follow the log."""
-        return [self.sender]
-
-    async def start(self) -> None:
+    async def start(self, leases: Leases, followers: Followers) -> None:
         """Begin, once the database is open."""
         await self.back_off.load()
+        await leases.begin("federation", lambda: self._begin_sending(followers))
+
+    async def _begin_sending(self, followers: Followers) -> None:
+        self._is_sending = True
         await self._device_lists.start(self._background)
         self._ephemeral.start(self._background)
         await self.sender.start()
+        await followers.start([self.sender])
+
+    def missed(self) -> None:
+        """Nobody knows what was committed by other processes."""
+        self.room_servers.forget_all()
+        if self._is_sending:
+            self._device_lists.look()
+            self._background.start("federation-outbox", self.sender.look_for_work())
 
     def follow(self, changes: Sequence[Change]) -> None:
         """Hear of a commit."""
         self.room_servers.follow(changes)
+        if not self._is_sending:
+            return
         self._device_lists.follow(changes)
         self._ephemeral.follow(changes)
         self.sender.follow(changes)

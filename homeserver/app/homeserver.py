@@ -12,12 +12,14 @@ import structlog
 
 from homeserver.app.accounts import build_accounts
 from homeserver.app.appservices import AppserviceParts
+from homeserver.app.cluster import Cluster
 from homeserver.app.email import EmailParts
 from homeserver.app.encryption import build_encryption
 from homeserver.app.federation import FederationParts
 from homeserver.app.figures import register_figures
 from homeserver.app.http import admin_routes, client_routes, metrics_routes
 from homeserver.app.media import build_media
+from homeserver.app.memory import Memory
 from homeserver.app.plugins import PluginParts
 from homeserver.app.rooms import build_rooms, build_sync
 from homeserver.app.signing_key import load_or_create_signing_key
@@ -29,6 +31,7 @@ from homeserver.runtime.metrics import Metrics
 from homeserver.runtime.randomness import Randomness, SystemRandomness
 from homeserver.services.account_data import AccountData
 from homeserver.services.accounts.tokens import Tokens
+from homeserver.services.cluster.bus import Bus
 from homeserver.services.devices.remote_keys import NoRemoteKeys
 from homeserver.services.devices.to_device import NoRemoteToDevice
 from homeserver.services.followers import Followers
@@ -71,14 +74,19 @@ class Homeserver:
         clock: Clock | None = None,
         randomness: Randomness | None = None,
         discovery: Discovery | None = None,
+        bus: Bus | None = None,
     ) -> None:
-        """`discovery` finds other servers where the specification's way leads nowhere: closed networks, tests."""
+        """`discovery` finds other servers where the specification's way leads nowhere: closed networks, tests.
+
+        `bus` connects it with other processes on the same database, in place of Redis.
+        """
         self.settings = settings
         self.clock = clock or SystemClock()
         self.randomness = randomness or SystemRandomness()
         self.metrics = Metrics()
         self.background = BackgroundTasks(self.clock)
         self.database = database or build_database(settings)
+        self.cluster = Cluster(settings, self.database, self.clock, self.randomness, self.metrics, self.background, bus)
         self.signing_key = load_or_create_signing_key(settings.signing_key_path, self.randomness)
         server_name = settings.server.server_name
         self.appservices = AppserviceParts(
@@ -227,16 +235,18 @@ class Homeserver:
 
     async def start(self) -> None:
         """Open the database and begin background work."""
-        self.database.on_commit(self._follow)
+        leases = self.cluster.leases
+        self.database.on_commit(self.follow)
         await self.database.open()
+        self.database.on_doubt(Memory(self).look)
+        await self.cluster.join(self)
         await self.rooms.hub.start(self.background)
-        await self.plugins.start()
+        await self.plugins.start(leases)
         self.email.start(self.background)
-        await self.followers.start([self.search_index])
+        await leases.begin("search", lambda: self.followers.start([self.search_index]))
         if self.federation is not None:
-            await self.federation.start()
-            await self.followers.start(self.federation.followers)
-        await self.appservices.start()
+            await self.federation.start(leases, self.followers)
+        await self.appservices.start(leases)
         if self.media is not None:
             self.media.start(self.background)
         self.sync.typing.start(self.background)
@@ -256,6 +266,7 @@ class Homeserver:
             self.federation.halt()
         await self.plugins.stop()
         await self.background.stop()
+        await self.cluster.leave()
         if self.federation is not None:
             await self.federation.stop()
         await self.tokens.flush_last_seen()
@@ -263,6 +274,7 @@ class Homeserver:
         await self.appservices.stop()
         await self.http.close()
         await self.database.close()
+        await self.cluster.close()
 
     def asgi(self, listener: ListenerSettings, lifespan: Lifespan | None = None) -> WebApp:
         """The application for one listener: the resources it names, and its trust in proxies."""
@@ -287,9 +299,10 @@ class Homeserver:
             lifespan=lifespan,
             server_authenticator=self.federation.authenticator if self.federation is not None else None,
             observe_answer=self._http_figures.observe,
+            catch_up=self.cluster.catch_up if self.cluster.is_shared else None,
         )
 
-    def _follow(self, changes: Sequence[Change], position: int | None) -> None:
+    def follow(self, changes: Sequence[Change], position: int | None) -> None:
         """Bring everything in memory up to a commit, then wake those who wait for it."""
         parts = self.rooms
         parts.events.follow(changes)

@@ -25,6 +25,7 @@ from homeserver.client_api.filter import FilterApi
 from homeserver.client_api.key_backup import KeyBackupApi
 from homeserver.client_api.keys import KeysApi
 from homeserver.client_api.login import LoginApi
+from homeserver.client_api.login_fallback import LoginFallbackApi
 from homeserver.client_api.login_token import LoginTokenApi
 from homeserver.client_api.logout import LogoutApi
 from homeserver.client_api.membership import RoomMembershipApi
@@ -95,6 +96,7 @@ def client_routes(server: Homeserver) -> list[Route]:
                 VoipApi(server.plugins.turn_credentials),
                 SsoLoginRedirectApi(server.plugins.sso, settings.public_baseurl),
                 LoginApi(accounts.sessions, well_known),
+                LoginFallbackApi(),
                 RegistrationApi(accounts.registration),
                 RegistrationTokensApi(accounts.registration),
                 LogoutApi(accounts.sessions),

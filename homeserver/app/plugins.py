@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from homeserver.runtime.metrics import Metrics
     from homeserver.runtime.randomness import Randomness
     from homeserver.services.accounts.ports import AuthStage, LoginMethod
+    from homeserver.services.cluster.leases import Leases
     from homeserver.services.followers import Followers
     from homeserver.services.profiles import Profiles
     from homeserver.services.push_rules import PushRules
@@ -80,6 +81,7 @@ class PluginParts:
         self._delivery: PushDelivery | None = None
         self._notifications: PushNotifications | None = None
         self._followers: Followers | None = None
+        self._is_pushing = False
 
     # What accounts are built with
 
@@ -165,23 +167,31 @@ class PluginParts:
         """The endpoints plugins add."""
         return [route for instance in self.hooks.routes() for route in routes_of(instance)]
 
-    async def start(self) -> None:
+    async def start(self, leases: Leases) -> None:
         """Start the plugins, then push and the event feeds. The database is open and the services run."""
         if self._followers is None or self._delivery is None or self._notifications is None:
             raise RuntimeError("plugins were started before they were attached")
         await self.plugins.start()
-        await self._followers.start(list(self._feeds.values()))
+        followers, delivery, notifications = self._followers, self._delivery, self._notifications
+        feeds = list(self._feeds.values())
+        await leases.begin("plugins", lambda: followers.start(feeds))
         if self._settings.push.enabled and self._transports:
             await self.pushers.start(self._background)
-            await self._delivery.start()
-            await self._followers.start([self._notifications])
+            await leases.begin("push", lambda: self._begin_pushing(followers, delivery, notifications))
         self._background.run_every("plugin-data", _SWEEP_EVERY_S, self._sweep)
+
+    async def _begin_pushing(
+        self, followers: Followers, delivery: PushDelivery, notifications: PushNotifications
+    ) -> None:
+        self._is_pushing = True
+        await delivery.start()
+        await followers.start([notifications])
 
     def follow(self, changes: Sequence[Change], position: int | None) -> None:
         """The log has moved: wake the followers, and tell other devices of what was read."""
         if self._followers is not None:
             self._followers.follow(changes, position)
-        if self._delivery is not None and self.pushers.by_user:
+        if self._delivery is not None and self._is_pushing and self.pushers.by_user:
             self._delivery.follow(changes)
 
     async def stop(self) -> None:

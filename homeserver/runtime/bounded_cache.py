@@ -50,6 +50,10 @@ class BoundedCache(Generic[K, V]):
             self._size = self._size_of(value)
         self._young[key] = value
 
+    def charge(self, size: int) -> None:
+        """A value that is here has grown by so much."""
+        self._size += size
+
     def drop(self, key: K) -> None:
         """Forget a value."""
         self._young.pop(key, None)

@@ -7,7 +7,7 @@ Spec: client-server-api #client-config
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -18,6 +18,7 @@ from homeserver.storage import account_data as rows
 
 if TYPE_CHECKING:
     from homeserver.services.push_rules import PushRules
+    from homeserver.storage.changes import Change
     from homeserver.storage.database import Database, Transaction
 
 _SERVER_MANAGED = frozenset({"m.fully_read", "m.push_rules"})
@@ -92,6 +93,17 @@ class AccountData:
     async def delete_tag(self, user_id: str, room_id: str, tag: str) -> None:
         """Take a tag off a room, if it is there."""
         await self._database.write(_delete_tag, user_id, room_id, tag)
+
+    def follow(self, changes: Iterable[Change]) -> None:
+        """Forget what another process changed."""
+        for change in changes:
+            if change.subject == "account_data":
+                for user_id in change.user_ids:
+                    self._ignored.drop(user_id)
+
+    def forget_all(self) -> None:
+        """Nobody knows what changed."""
+        self._ignored.clear()
 
     def _changed(self, user_id: str, kind: str) -> None:
         if kind == "m.ignored_user_list":

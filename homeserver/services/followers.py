@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from homeserver.storage.database import load_position
-from homeserver.storage.events import load_log
+from homeserver.storage.events import load_log, load_newest_position
 from homeserver.storage.followers import find_follower_position, open_follower, store_follower_position
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _STORE_AT_LEAST_EVERY = 100
 PAUSE_IN_A_RUSH_S = 0.05
+_LOOK_EVERY_S = 0.05
+_MOST_LOOKS = 60
 
 
 class Follower(Protocol):
@@ -91,9 +93,19 @@ class Followers:
             self._running[name].rewind(position)
 
     async def caught_up(self, name: str) -> None:
-        """Wait until a follower has handled everything that is in the log by now."""
-        head = max(self._head, await self._database.read(load_position))
-        await self._running[name].reached(head)
+        """Wait until a follower has handled everything that is in the log by now.
+
+        One that runs in another process is waited for a while only.
+        """
+        if name in self._running:
+            head = max(self._head, await self._database.read(load_position))
+            await self._running[name].reached(head)
+            return
+        newest = await self._database.read(load_newest_position)
+        for _ in range(_MOST_LOOKS):
+            if await self.load_position_of(name) >= newest:
+                return
+            await asyncio.sleep(_LOOK_EVERY_S)
 
 
 class _Running:

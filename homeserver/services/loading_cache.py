@@ -38,3 +38,8 @@ class LoadingCache(Generic[K, V]):
         """The value of `key` has changed."""
         self._drops += 1
         self.cache.drop(key)
+
+    def clear(self) -> None:
+        """Nobody knows what has changed."""
+        self._drops += 1
+        self.cache.clear()

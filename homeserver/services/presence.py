@@ -25,6 +25,7 @@ _CURRENTLY_ACTIVE_MS = 60_000
 _REMOTE_LASTS_MS = 30 * 60_000
 _MOST_USERS = 100_000
 _LONGEST_STATUS = 1_000
+_SHARED_EVERY_MS = 10_000
 
 
 @dataclass(slots=True)
@@ -49,6 +50,33 @@ class Presence:
         self._tell: Callable[[Iterable[str], int], None] = _tell_nobody
         self._untold: set[str] = set()
         self._listeners: list[Callable[[str], None]] = []
+        self._tell_processes: Callable[[str, list[Any]], None] | None = None
+        self._told_ms: dict[str, int] = {}
+
+    def tell_processes(self, tell: Callable[[str, list[Any]], None]) -> None:
+        """Have `tell(user_id, what is known)` called with what this process finds out."""
+        self._tell_processes = tell
+
+    def hear(self, user_id: str, state: str, status: str | None, active_ms: int, present_until_ms: int) -> None:
+        """What another process found out."""
+        known = self._get(user_id)
+        known.active_ms = max(known.active_ms, active_ms)
+        known.present_until_ms = max(known.present_until_ms, present_until_ms)
+        if (known.state, known.status) != (state, status):
+            known.status = status
+            self._set(user_id, known, state, told=True)
+
+    def _share(self, user_id: str, known: _Presence, *, at_once: bool) -> None:
+        """Tell the other processes; that somebody is still there only once in a while."""
+        if self._tell_processes is None:
+            return
+        now_ms = self._clock.now_ms()
+        if not at_once and now_ms - self._told_ms.get(user_id, 0) < _SHARED_EVERY_MS:
+            return
+        if len(self._told_ms) > _MOST_USERS:
+            self._told_ms.clear()
+        self._told_ms[user_id] = now_ms
+        self._tell_processes(user_id, [known.state, known.status, known.active_ms, known.present_until_ms])
 
     def on_change(self, listener: Callable[[str], None]) -> None:
         """Have `listener(user_id)` called whenever somebody's presence changes."""
@@ -79,6 +107,7 @@ class Presence:
                 self._set(user_id, known, ONLINE)
         elif presence == UNAVAILABLE and known.state == OFFLINE:
             self._set(user_id, known, UNAVAILABLE)
+        self._share(user_id, known, at_once=False)
 
     async def set(self, requester: str, user_id: str, state: str, status: str | None) -> None:
         """What a user says of themselves. Raises M_FORBIDDEN, M_INVALID_PARAM."""
@@ -162,8 +191,10 @@ class Presence:
             self._known.move_to_end(user_id, last=False)
         return known
 
-    def _set(self, user_id: str, known: _Presence, state: str) -> None:
+    def _set(self, user_id: str, known: _Presence, state: str, *, told: bool = False) -> None:
         known.state = state
+        if not told:
+            self._share(user_id, known, at_once=True)
         known.changed_at = self._counter.next()
         self._known.move_to_end(user_id)
         self._untold.add(user_id)

@@ -8,7 +8,7 @@ Spec: client-server-api #profiles
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +22,7 @@ from homeserver.storage import profiles as profile_rows
 from homeserver.storage.profiles import Profile
 
 if TYPE_CHECKING:
+    from homeserver.storage.changes import Change
     from homeserver.storage.database import Database, Transaction
 
 __all__ = ["NoRemoteProfiles", "Profile", "ProfileFollower", "Profiles", "RemoteProfiles"]
@@ -129,6 +130,17 @@ class Profiles:
     def forget(self, user_id: str) -> None:
         """The profile was written by somebody else: read it anew."""
         self._cache.drop(user_id)
+
+    def follow(self, changes: Iterable[Change]) -> None:
+        """Forget what another process changed."""
+        for change in changes:
+            if change.subject == "profile":
+                for user_id in change.user_ids:
+                    self._cache.drop(user_id)
+
+    def forget_all(self) -> None:
+        """Nobody knows what changed."""
+        self._cache.clear()
 
     async def _load(self, user_id: str) -> Profile:
         return await self._database.read(profile_rows.find_profile, user_id) or Profile()

@@ -7,7 +7,7 @@ Spec: client-server-api #push-rules-api
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from homeserver.services.loading_cache import LoadingCache
 from homeserver.storage import push_rules as rows
 
 if TYPE_CHECKING:
+    from homeserver.storage.changes import Change
     from homeserver.storage.database import Database, Transaction
 
 _MOST_BYTES = 1_048_576
@@ -94,6 +95,17 @@ class PushRules:
     def forget(self, user_id: str) -> None:
         """The rules were changed by somebody else: read them anew."""
         self._cache.drop(user_id)
+
+    def follow(self, changes: Iterable[Change]) -> None:
+        """Forget what another process changed."""
+        for change in changes:
+            if change.subject == "account_data":
+                for user_id in change.user_ids:
+                    self._cache.drop(user_id)
+
+    def forget_all(self) -> None:
+        """Nobody knows what changed."""
+        self._cache.clear()
 
     async def _get(self, user_id: str) -> _Loaded:
         return await self._cache.get(user_id, lambda: self._load(user_id))

@@ -17,6 +17,8 @@ from homeserver.services.rooms.room import Rooms
 LONGEST_MS = 120_000
 _CHECK_EVERY_S = 1.0
 
+Tell = Callable[[str, str, bool, int], None]
+
 
 @dataclass(slots=True)
 class _RoomTyping:
@@ -33,6 +35,7 @@ class Typing:
         self._clock = clock
         self._typing: dict[str, _RoomTyping] = {}
         self._listeners: list[Callable[[str], None]] = []
+        self._tell: Tell | None = None
 
     def start(self, tasks: BackgroundTasks) -> None:
         """Begin ending notices that have run out."""
@@ -42,6 +45,10 @@ class Typing:
         """Have `listener(room_id)` called whenever somebody starts or stops typing."""
         self._listeners.append(listener)
 
+    def tell_processes(self, tell: Tell) -> None:
+        """Have `tell(user_id, room_id, typing, timeout_ms)` called with each notice that this process takes."""
+        self._tell = tell
+
     async def set(self, user_id: str, room_id: str, typing: bool, timeout_ms: int) -> None:
         """Say that a local user types, for at most `timeout_ms`, or has stopped. Raises M_FORBIDDEN."""
         room = await self._rooms.get(room_id)
@@ -49,8 +56,10 @@ class Typing:
             raise forbidden("You are not in this room.")
         self.note(user_id, room_id, typing, timeout_ms)
 
-    def note(self, user_id: str, room_id: str, typing: bool, timeout_ms: int) -> None:
-        """Take a notice as it is, for users whose membership has been checked."""
+    def note(self, user_id: str, room_id: str, typing: bool, timeout_ms: int, *, told: bool = False) -> None:
+        """Take a notice as it is, for users whose membership has been checked. `told`: by another process."""
+        if self._tell is not None and not told:
+            self._tell(user_id, room_id, typing, timeout_ms)
         known = self._typing.get(room_id)
         if not typing:
             if known is not None and known.users.pop(user_id, None) is not None:

@@ -6,12 +6,13 @@ Two engines, one face: SQLite in a few reader threads and one writer thread, Pos
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import bindparam, insert, select, update
 
+from homeserver.protocol.errors import MatrixError
 from homeserver.storage.hot_statements import HotStatement
 from homeserver.storage.tables.log import positions
 
@@ -33,6 +34,13 @@ _FIRST_POSITION = insert(positions).values(name=LOG, value=0)
 
 Query = Callable[Concatenate["Connection", P], T]
 ChangeFunction = Callable[Concatenate["Transaction", P], T]
+
+
+class DatabaseUnavailable(MatrixError):
+    """The database cannot be reached. Whether a write under way was committed is not known."""
+
+    def __init__(self) -> None:
+        super().__init__("M_UNKNOWN", "The database cannot be reached just now. Try again in a moment.", 503)
 
 
 class StorageClosed(Exception):
@@ -80,6 +88,13 @@ class Transaction:
         """Hand `change` to whoever waits for the log, after the commit."""
         self.announced.append(change)
 
+    @property
+    def commit(self) -> Commit:
+        """What there is to tell of it, once it is finished and committed."""
+        if self._first is None or self._position == self._first:
+            return Commit(self.announced, None, None)
+        return Commit(self.announced, self._first, self._position)
+
     def finish(self) -> int | None:
         """Store the counter; the new position, or None when nothing took one."""
         if self._first is None or self._position == self._first:
@@ -114,6 +129,22 @@ def run_jobs(transaction: Transaction, jobs: Sequence[Job]) -> list[Outcome]:
 Announce = Callable[[Sequence["Change"], "int | None"], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What one transaction made public: it took the positions after `after` up to `position`, if any."""
+
+    changes: Sequence[Change]
+    after: int | None
+    position: int | None
+
+    def without_details(self) -> Commit:
+        """The same for those who can read the facts themselves."""
+        return Commit([replace(change, detail=None) for change in self.changes], self.after, self.position)
+
+
+Relay = Callable[[Commit], Awaitable[None]]
+
+
 def _tell_nobody(changes: Sequence[Change], position: int | None) -> None:
     """What a database announces to before anybody asked to hear."""
 
@@ -143,6 +174,14 @@ class Database(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Finish what is queued and let go of all connections."""
+
+    def relay_commits(self, relay: Relay) -> None:
+        """Have commits handed to `relay` instead of announced; writers hear of theirs when it is done."""
+        raise NotImplementedError("this database belongs to one process")
+
+    def on_doubt(self, look: Callable[[], Awaitable[None]]) -> None:
+        """Have `look()` awaited when the connection is back after it was lost: a commit may not have been announced."""
+        del look  # an embedded database has no connection to lose
 
     def on_commit(self, announce: Announce) -> None:
         """Have `announce(changes, position)` called in the event loop after every commit that changed the log."""

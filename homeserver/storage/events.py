@@ -174,6 +174,7 @@ _CLOSEST_AFTER = (
     .order_by(events.c.origin_server_ts, events.c.depth, events.c.position)
     .limit(1)
 )
+_NEWEST = select(events.c.position).where(events.c.position > 0).order_by(events.c.nid.desc()).limit(1)
 _LOG = (
     STORED_EVENTS.where(events.c.position > bindparam("after"), events.c.position <= bindparam("up_to"))
     .order_by(events.c.position)
@@ -233,6 +234,11 @@ def find_closest(connection: Connection, room_id: str, timestamp_ms: int, *, for
     statement = _CLOSEST_AFTER if forwards else _CLOSEST_BEFORE
     found = _unpack(connection.execute(statement, {"room_id": room_id, "ts": timestamp_ms}))
     return found[0] if found else None
+
+
+def load_newest_position(connection: Connection) -> int:
+    """The position of the newest event in the log; 0 if there is none."""
+    return connection.execute(_NEWEST).scalar() or 0
 
 
 def load_log(connection: Connection, after: int, up_to: int, limit: int) -> list[StoredEvent]:

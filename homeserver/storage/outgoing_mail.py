@@ -36,7 +36,13 @@ _SELECT_DUE = (
     .order_by(mail.c.due_ms, mail.c.mail_nid)
     .limit(bindparam("most"))
 )
-_CLAIM = update(mail).where(mail.c.mail_nid.in_(bindparam("nids", expanding=True))).values(due_ms=bindparam("until"))
+# Asked again as the row is locked: of two processes that have seen it due, one gets it.
+_CLAIM = (
+    update(mail)
+    .where(mail.c.mail_nid.in_(bindparam("nids", expanding=True)), mail.c.due_ms <= bindparam("now"))
+    .values(due_ms=bindparam("until"))
+    .returning(mail.c.mail_nid)
+)
 _NEXT_DUE = select(func.min(mail.c.due_ms))
 _POSTPONE = (
     update(mail)
@@ -67,9 +73,11 @@ def claim_due(tx: Transaction, now_ms: int, until_ms: int, most: int) -> list[Wa
             _SELECT_DUE, {"now": now_ms, "most": most}
         )
     ]
-    if found:
-        tx.connection.execute(_CLAIM, {"nids": [one.nid for one in found], "until": until_ms})
-    return found
+    if not found:
+        return []
+    parameters = {"nids": [one.nid for one in found], "now": now_ms, "until": until_ms}
+    claimed = set(tx.connection.execute(_CLAIM, parameters).scalars())
+    return [one for one in found if one.nid in claimed]
 
 
 def find_next_due(connection: Connection) -> int | None:

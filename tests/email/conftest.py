@@ -10,7 +10,7 @@ from mail_server import MailServer
 from plugin_kit import server_with
 from server_kit import Server
 
-FAST = {"argon2_memory": 8192, "argon2_iterations": 1}
+from homeserver.storage.database import Database
 
 
 @pytest.fixture
@@ -24,6 +24,8 @@ async def post() -> AsyncIterator[MailServer]:
 
 
 @pytest.fixture
-async def birdhouse(tmp_path: Path, post: MailServer) -> AsyncIterator[Server]:
-    async with server_with(tmp_path, "password_login", "push_email", email=post.settings()) as server:
+async def birdhouse(tmp_path: Path, post: MailServer, closed_database: Database) -> AsyncIterator[Server]:
+    """A homeserver on each kind of database."""
+    plugins = ("password_login", "push_email")
+    async with server_with(tmp_path, *plugins, email=post.settings(), database=closed_database) as server:
         yield server

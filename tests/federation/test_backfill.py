@@ -72,3 +72,29 @@ async def test_nothing_is_there_when_the_others_are_away(network: Network) -> No
     await alpha.hang_up()
     assert await said(bob, room_id) == []
     await alpha.listen()
+
+
+async def test_dates_before_this_server_came(network: Network) -> None:
+    alpha, beta = await two_servers(network)
+    alice, bob = await alpha.user("alice"), await beta.user("bob")
+    room_id = await public_room(alice)
+    first = await alice.say(room_id, "first")
+    sent_ms = (await alice.call("GET", path_of("rooms", room_id, "event", first)))["origin_server_ts"]
+    for number in range(30):
+        await alice.say(room_id, str(number))
+    await join_via(bob, room_id, alpha)
+    path = "/_matrix/client/v1" + path_of("rooms", room_id, "timestamp_to_event")
+    for direction in ("f", "b"):
+        at = sent_ms if direction == "f" else sent_ms + 10**9
+        answer = await bob.client.request("GET", path, query={"ts": str(at), "dir": direction})
+        assert answer.status == 200
+        if direction == "f":
+            assert answer.json["origin_server_ts"] == sent_ms
+            # The history down to there is here now.
+            assert "events_before" in await bob.call(
+                "GET", path_of("rooms", room_id, "context", answer.json["event_id"])
+            )
+        else:
+            assert answer.json["origin_server_ts"] > sent_ms
+    far = await bob.client.request("GET", path, query={"ts": str(10**15), "dir": "f"})
+    assert far.status == 404

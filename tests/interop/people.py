@@ -18,7 +18,7 @@ import aiohttp
 import orjson
 from federation.certificates import Authority
 from interop.synapse import SynapseProcess
-from server_process import Client, ServerProcess, free_port, make_client
+from server_process import SECRET, Client, ServerProcess, free_port, make_client
 
 _PATIENCE_S = 15
 _FILTER = '{"room": {"timeline": {"limit": 100}}}'
@@ -198,6 +198,7 @@ class Pair:
             },
             "outgoing": {"ip_ranges_allowed": ["127.0.0.0/8"]},
             "presence": {"enabled": True},
+            "registration": {"mode": "open", "shared_secret": SECRET},
             "rooms": {"public_directory_over_federation": True},
             "logging": {"level": "info"},
             "plugins": [{"name": "media_disk"}, {"name": "media_thumbnails"}],

@@ -130,6 +130,8 @@ class SynapseProcess:
             "macaroon_secret_key": "a macaroon secret",
             "form_secret": "a form secret",
             "registration_shared_secret": SECRET,
+            "enable_registration": True,
+            "enable_registration_without_verification": True,
             "bcrypt_rounds": 4,
             "allow_public_rooms_over_federation": True,
             "room_list_publication_rules": [{"action": "allow"}],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -117,3 +118,9 @@ async def test_an_upgrade_moves_the_room(server: Server) -> None:
     assert (await bob.ask("PUT", path_of("rooms", old, "send", "m.room.message", "1"), {"body": "x"})).status == 403
     await bob.join(new)
     assert [room["room_id"] for room in (await bob.call("GET", "/publicRooms"))["chunk"]] == [new]
+
+
+async def test_rooms_that_are_alike_and_made_at_once_are_two(server: Server) -> None:
+    (alice,) = await server.users("alice")
+    made = await asyncio.gather(*(alice.create_room(room_version="12") for _ in range(10)))
+    assert len(set(made)) == 10

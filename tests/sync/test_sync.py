@@ -230,6 +230,23 @@ async def test_transaction_ids_return_to_the_device_that_sent(server: Server) ->
     assert "transaction_id" not in seen["unsigned"]
 
 
+async def test_presence_is_not_lost_between_its_number_and_its_news(tmp_path: Path) -> None:
+    async with running_server(tmp_path, presence={"enabled": True}) as server:
+        alice, bob = await server.users("alice", "bob")
+        room_id = await alice.create_room(invite=[bob.user_id])
+        await bob.join(room_id)
+        presence = server.homeserver.sync.presence
+        await bob.sync()
+        await presence.spread()
+        await bob.sync()
+        # Noted, and nobody told yet, when an answer without news goes out.
+        presence.note(alice.user_id, "online", "here", None)
+        assert "presence" not in await bob.sync()
+        await presence.spread()
+        events = (await bob.sync())["presence"]["events"]
+        assert [event["content"]["status_msg"] for event in events if event["sender"] == alice.user_id] == ["here"]
+
+
 async def test_presence_is_told_to_those_who_share_a_room(tmp_path: Path) -> None:
     async with running_server(tmp_path, presence={"enabled": True}) as server:
         alice, bob, carol = await server.users("alice", "bob", "carol")

@@ -53,6 +53,10 @@ class RoomServers:
             if not isinstance(appended, Appended) or any(kind == _MEMBER for kind, _ in appended.state_changes):
                 self._rooms.drop(change.room_id)
 
+    def forget_all(self) -> None:
+        """Nobody knows what changed."""
+        self._rooms.clear()
+
     async def joined(self, room_id: str) -> frozenset[str]:
         """The servers that have a user in the room now, ours included."""
         return (await self._load(room_id)).servers

@@ -18,6 +18,8 @@ from homeserver.storage.devices import LastSeen
 from homeserver.web.requester import Requester
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from homeserver.runtime.clock import Clock
     from homeserver.services.accounts.ports import AppserviceDirectory
     from homeserver.storage.access_tokens import Session
@@ -68,6 +70,7 @@ class Tokens:
         self._forgotten_all_at = 0
         self._forgotten_at: dict[str, int] = {}
         self._seen: dict[tuple[str, str], LastSeen] = {}
+        self._listeners: list[Callable[[str], None]] = []
 
     async def authenticate(self, token: str, request: Request) -> Requester:
         """Who asks. M_UNKNOWN_TOKEN (softly for an expired token), M_USER_LOCKED."""
@@ -83,14 +86,26 @@ class Tokens:
             raise user_locked()
         return known.requester
 
-    def forget_user(self, user_id: str) -> None:
-        """The standing of an account, or its tokens, have changed: read them anew."""
+    def on_forget(self, listener: Callable[[str], None]) -> None:
+        """Have `listener(user_id)` called when this process changes the standing of an account, or its tokens."""
+        self._listeners.append(listener)
+
+    def forget_user(self, user_id: str, *, told: bool = False) -> None:
+        """The standing of an account, or its tokens, have changed: read them anew. `told`: by another process."""
+        if not told:
+            for listener in self._listeners:
+                listener(user_id)
         self._appservices.user_changed(user_id)
         self._forgettings += 1
         self._forgotten_at[user_id] = self._forgettings
         if len(self._forgotten_at) > _MOST_FORGOTTEN:
-            self._forgotten_at.clear()
-            self._forgotten_all_at = self._forgettings
+            self.forget_all()
+
+    def forget_all(self) -> None:
+        """Nobody knows what changed."""
+        self._forgettings += 1
+        self._forgotten_at.clear()
+        self._forgotten_all_at = self._forgettings
 
     async def flush_last_seen(self) -> None:
         """Write down where devices were used; to be called every minute or so, and before the end."""

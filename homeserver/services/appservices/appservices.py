@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from homeserver.runtime.background import BackgroundTasks
     from homeserver.services.accounts.accounts import Accounts
     from homeserver.services.appservices.directory import AppserviceDirectory
+    from homeserver.services.cluster.leases import Leases
     from homeserver.storage.changes import Change
     from homeserver_config.sections.application_services import ApplicationServiceSettings
 
@@ -61,8 +62,14 @@ class Appservices:
         self._deliveries: dict[str, Delivery] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._changing = asyncio.Lock()
+        self._may_deliver = asyncio.Event()
+        self._listeners: list[Callable[[], None]] = []
 
-    async def start(self) -> None:
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Have `listener()` called when this process changes what is registered."""
+        self._listeners.append(listener)
+
+    async def start(self, leases: Leases) -> None:
         """Take in everything that is registered, once the database is open."""
         for path, registration in self._loaded:
             await self._put(Appservice(registration, self._server_name, str(path)))
@@ -76,11 +83,13 @@ class Appservices:
         self._parts.typing.on_change(self._tell(lambda delivery, room_id: delivery.news.typing_changed(room_id)))
         self._parts.presence.on_change(self._tell(lambda delivery, user_id: delivery.news.presence_changed(user_id)))
         self._background.run_every("appservice-presence", _PRESENCE_EVERY_S, self._spread_presence)
+        await leases.begin("application_services", self._begin_deliveries)
 
     def follow(self, changes: Sequence[Change], position: int | None) -> None:
         """Hear of a commit."""
-        for delivery in self._deliveries.values():
-            delivery.follow(changes, position)
+        if self._may_deliver.is_set():
+            for delivery in self._deliveries.values():
+                delivery.follow(changes, position)
 
     # What administrators do
 
@@ -113,6 +122,7 @@ class Appservices:
                 raise bad_json(str(problem)) from None
             now_ms = self._parts.clock.now_ms()
             await self._parts.database.write(rows.store_registration, appservice_id, text.encode(), now_ms)
+        self._changed()
 
     async def unregister(self, appservice_id: str) -> None:
         """Forget a service that was made at run time. Its users stay. M_NOT_FOUND, M_FORBIDDEN for one of a file."""
@@ -122,6 +132,7 @@ class Appservices:
                 raise not_found("There is no such application service.")
             await self._remove(appservice_id)
             await self._parts.database.write(rows.delete_registration, appservice_id)
+        self._changed()
 
     async def reload(self) -> list[str]:
         """Read the registration files again; the IDs of the services that came, went or changed.
@@ -133,7 +144,22 @@ class Appservices:
         except ConfigError as error:
             raise bad_json(str(error)) from None
         async with self._changing:
-            return await self._take_over(loaded)
+            changed = await self._take_over(loaded)
+        self._changed()
+        return changed
+
+    async def take_over(self) -> None:
+        """Another process changed what is registered."""
+        async with self._changing:
+            await self._take_over(read_registrations(self._settings.registrations))
+            stored = await self._parts.database.read(rows.load_registrations)
+            old = {one.id: one for one in self._directory.all() if one.source is None}
+            for appservice_id in old.keys() - stored.keys():
+                await self._remove(appservice_id)
+            for name, raw in stored.items():
+                registration = parse_registration(raw.decode(), name)
+                if name not in old or old[name].registration != registration:
+                    await self._put_made_at_run_time(registration)
 
     async def ping(self, appservice_id: str, asking: str | None, transaction_id: str | None) -> int:
         """Call a service that asks for it; how long it took, in milliseconds.
@@ -190,7 +216,21 @@ class Appservices:
         await self._make_sender(appservice)
         delivery = Delivery(appservice, self._parts)
         self._deliveries[appservice.id] = delivery
-        self._tasks[appservice.id] = self._background.keep_running(f"appservice {appservice.id}", delivery.run)
+        self._tasks[appservice.id] = self._background.keep_running(
+            f"appservice {appservice.id}", lambda: self._deliver(delivery)
+        )
+
+    async def _begin_deliveries(self) -> None:
+        self._may_deliver.set()
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        """Deliver for ever, once no other process does."""
+        await self._may_deliver.wait()
+        await delivery.run()
+
+    def _changed(self) -> None:
+        for listener in self._listeners:
+            listener()
 
     async def _remove(self, appservice_id: str) -> None:
         self._directory.remove(appservice_id)

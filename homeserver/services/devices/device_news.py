@@ -83,3 +83,8 @@ class DeviceNews:
             elif subject in {ONE_TIME_KEYS, DEVICE_LIST}:
                 for user_id in change.user_ids:
                     self.key_counts_cache.drop(user_id)
+
+    def forget_all(self) -> None:
+        """Nobody knows what changed."""
+        self.idle_devices.clear()
+        self.key_counts_cache.clear()

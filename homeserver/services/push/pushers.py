@@ -5,7 +5,7 @@ Spec: client-server-api #push-notifications
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -42,6 +42,11 @@ class Pushers:
         self._clock = clock
         self._transports = transports
         self.by_user: dict[str, list[int]] = {}
+        self._listeners: list[Callable[[str], None]] = []
+
+    def on_change(self, listener: Callable[[str], None]) -> None:
+        """Have `listener(user_id)` called when this process changes somebody's pushers."""
+        self._listeners.append(listener)
 
     async def start(self, background: BackgroundTasks) -> None:
         """Find out who has pushers, and go on finding out."""
@@ -52,8 +57,14 @@ class Pushers:
         """Read anew who has pushers."""
         self.by_user = await self._database.read(rows.load_pusher_nids)
 
-    async def reload(self, user_id: str) -> None:
-        """Read anew which pushers one user has. Those of others that went with it are found out about at delivery."""
+    async def reload(self, user_id: str, *, told: bool = False) -> None:
+        """Read anew which pushers one user has. Those of others that went with it are found out about at delivery.
+
+        `told`: another process changed them.
+        """
+        if not told:
+            for listener in self._listeners:
+                listener(user_id)
         nids = [pusher.nid for pusher in await self._database.read(rows.load_pushers, user_id)]
         if nids:
             self.by_user[user_id] = nids

@@ -67,6 +67,9 @@ class EventStore:
         """Keep what was just committed, and redact what it redacts."""
         for change in changes:
             if not isinstance(change.detail, Appended):
+                if change.subject == "event":
+                    # Something was written, redacted or related to, and nobody says what.
+                    self.cache.clear()
                 continue
             for stored in change.detail.events:
                 stored.has_children = False

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 _TAIL_LENGTH = 100
 _BYTES_OF_A_STATE_ENTRY = 320
-_BYTES_OF_A_TAIL = 150_000
+_BYTES_OF_A_ROOM = 4_000
+_ANY_REVISION = 2**62
+_BYTES_OF_AN_EVENT = 1_500
 
 MEMBER = "m.room.member"
 
@@ -49,6 +51,7 @@ class Room:
         "latest_position",
         "local_members",
         "lock",
+        "longest_tail",
         "members",
         "resolved_at",
         "revision",
@@ -101,6 +104,7 @@ class Room:
         self.resolved_at = 0
         self.server_name = server_name
         self.tail: list[StoredEvent] = []
+        self.longest_tail = 0
         self.tail_after = latest_position
 
     def state_id(self, event_type: str, state_key: str = "") -> str | None:
@@ -124,6 +128,7 @@ class Room:
             self.heroes = None
         fresh = [stored for stored in appended.events if stored.standing is Standing.ACCEPTED]
         self.tail.extend(fresh)
+        self.longest_tail = max(self.longest_tail, len(self.tail))
         if self.bumped_at is not None:
             bumps = [stored.position or 0 for stored in fresh if stored.event.type in BUMPING]
             self.bumped_at = max(self.bumped_at, *bumps, 0)
@@ -168,7 +173,7 @@ class Room:
     @property
     def size(self) -> int:
         """Roughly the bytes of memory this takes."""
-        return len(self.state) * _BYTES_OF_A_STATE_ENTRY + _BYTES_OF_A_TAIL
+        return _BYTES_OF_A_ROOM + len(self.state) * _BYTES_OF_A_STATE_ENTRY + self.longest_tail * _BYTES_OF_AN_EVENT
 
     def _note_resolution(self, appended: Appended) -> None:
         own = {stored.event_id for stored in appended.events}
@@ -225,11 +230,16 @@ class Rooms:
     def drop(self, room_id: str) -> None:
         """Forget what memory holds of a room, because another process changed it."""
         self.cache.drop(room_id)
+        if room_id in self._loading:
+            # Read it once more: what is being read may be from before.
+            self._overtaken[room_id] = _ANY_REVISION
 
     def follow(self, changes: Sequence[Change]) -> None:
         """Bring rooms in memory up to what was just committed."""
         for change in changes:
             if not isinstance(change.detail, Appended):
+                if change.subject == "event" and change.room_id is not None:
+                    self.drop(change.room_id)
                 continue
             room = self.cache.find(change.detail.room_id)
             if room is None:
@@ -238,7 +248,9 @@ class Rooms:
             elif change.detail.adopted:
                 self.cache.drop(room.room_id)
             elif room.revision + 1 == change.detail.revision:
+                size = room.size
                 room.apply(change.detail)
+                self.cache.charge(room.size - size)
             elif room.revision < change.detail.revision:
                 self.cache.drop(room.room_id)
 

@@ -126,8 +126,15 @@ class Visibility:
     def follow(self, changes: Sequence[Change]) -> None:
         """Forget what changed."""
         for change in changes:
-            if isinstance(change.detail, Appended) and HISTORY_VISIBILITY in change.detail.state_changes:
-                self._always_open.drop(change.detail.room_id)
+            if isinstance(change.detail, Appended):
+                if HISTORY_VISIBILITY in change.detail.state_changes:
+                    self._always_open.drop(change.detail.room_id)
+            elif change.subject == "event" and change.room_id is not None:
+                self._always_open.drop(change.room_id)
+
+    def forget_all(self) -> None:
+        """Nobody knows what changed."""
+        self._always_open.clear()
 
     async def _was_always_open(self, room_id: str) -> bool:
         known = self._always_open.find(room_id)

@@ -106,6 +106,9 @@ class SyncHub:
         while watched.stale:
             watched.stale = False
             memberships = await self._database.read(load_memberships, user_id)
+            if self._watched.get(user_id) is not watched:
+                # Forgotten meanwhile, and with it what happened meanwhile.
+                return await self.watch(user_id)
             if not watched.stale:
                 watched.memberships = {found.room_id: found for found in memberships}
         return watched
@@ -124,7 +127,7 @@ class SyncHub:
 
     async def wait(self, watched: Watched, since: SyncToken, seconds: float) -> bool:
         """Wait for news after `since`; False when there were none in time."""
-        if watched.has_news(since):
+        if watched.has_news(since) or self._watched.get(watched.user_id) is not watched:
             return True
         if self.releasing:
             return False
@@ -201,6 +204,13 @@ class SyncHub:
         """How many users have a record."""
         return len(self._watched)
 
+    def missed(self, position: int) -> None:
+        """Nobody knows what happened up to a position: everyone is to look into the database."""
+        self.position = max(self.position, position)
+        for watched in self._watched.values():
+            watched.wake()
+        self._watched.clear()
+
     async def forget_all(self) -> None:
         """Start anew, as after a restart: who waits is answered, and old tokens are read from the database."""
         for watched in self._watched.values():
@@ -246,6 +256,8 @@ class SyncHub:
     def _follow_membership(watched: Watched, change: Change) -> None:
         appended = change.detail
         watched.stale |= change.subject == "outside_membership"
+        if change.detail is None and watched.user_id in change.user_ids:
+            watched.stale = True
         if not isinstance(appended, Appended) or (MEMBER, watched.user_id) not in appended.state_changes:
             return
         event_id = appended.state_changes[(MEMBER, watched.user_id)]

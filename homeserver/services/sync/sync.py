@@ -94,7 +94,7 @@ class Sync:
         position = max(self._hub.position, since.position if since is not None else 0)
         ephemeral = max(self._ephemeral.value, since.ephemeral if since is not None else 0)
         if since is not None and not request.full_state and not watched.has_news(since):
-            return await self._nothing_new(request, since, position, ephemeral)
+            return await self._nothing_new(request, since, position)
         reader = Reader(request.user_id, request.device_id, await self._users.ignored_users(request.user_id))
         span = Span(
             request,
@@ -107,12 +107,11 @@ class Sync:
         )
         return await self._gather(span)
 
-    async def _nothing_new(
-        self, request: SyncRequest, since: SyncToken, position: int, ephemeral: int
-    ) -> tuple[dict[str, Any], bool]:
+    async def _nothing_new(self, request: SyncRequest, since: SyncToken, position: int) -> tuple[dict[str, Any], bool]:
         # Also when nothing is new: the token says which messages have arrived, and these may go.
+        # Of what is fleeting it promises nothing new: presence has its number before those concerned are told.
         body: dict[str, Any] = {}
-        waiting = await self._add_device(body, request, since.to_device, position, ephemeral, position)
+        waiting = await self._add_device(body, request, since.to_device, position, since.ephemeral, position)
         return body, waiting
 
     async def _gather(self, span: Span) -> tuple[dict[str, Any], bool]:
