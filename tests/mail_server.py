@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
+import ssl
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -61,17 +61,21 @@ class Letter:
 
 @dataclass
 class MailServer:
-    """`answers` are given to the next recipients instead of an acceptance."""
+    """`answers` are given to the next recipients instead of an acceptance; `wrapped` encrypts from the first byte."""
 
     port: int = 0
     letters: list[Letter] = field(default_factory=list)
     answers: list[str] = field(default_factory=list)
+    smtp_options: dict[str, Any] = field(default_factory=dict)
+    wrapped: ssl.SSLContext | None = None
     _server: asyncio.Server | None = None
     _arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def up(self) -> None:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: SMTP(self, enable_SMTPUTF8=True), "127.0.0.1", self.port)
+        self._server = await loop.create_server(
+            lambda: SMTP(self, enable_SMTPUTF8=True, **self.smtp_options), "127.0.0.1", self.port, ssl=self.wrapped
+        )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def down(self) -> None:
@@ -117,9 +121,3 @@ class MailServer:
             self.letters.extend(Letter(recipient, message) for recipient in envelope.rcpt_tos)
             self._arrived.notify_all()
         return "250 OK"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

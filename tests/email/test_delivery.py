@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
+from aiosmtpd.smtp import AuthResult
 from email_people import request_token
+from federation.certificates import Authority
 from mail_server import MailServer
 from plugin_kit import server_with
 from server_kit import Server
@@ -88,6 +91,50 @@ async def test_links_that_have_expired_are_not_sent(tmp_path: Path, post: MailSe
                 await clock.advance(60)
                 await asyncio.sleep(0.02)
     assert post.letters == []
+
+
+def _authenticate(server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:
+    is_right = mechanism == "PLAIN" and (data.login, data.password) == (b"starling", b"seeds")
+    return AuthResult(success=is_right)
+
+
+# The mail server of the tests warns of itself.
+@pytest.mark.filterwarnings("ignore:Session.login_data is deprecated", "ignore:Requiring AUTH while not requiring TLS")
+@pytest.mark.parametrize("tls", ["starttls", "implicit"])
+async def test_encrypted_and_logged_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tls: str) -> None:
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
+    context = authority.context_for("127.0.0.1")
+    options: dict[str, Any] = {"authenticator": _authenticate, "auth_required": True}
+    if tls == "starttls":
+        options |= {"tls_context": context, "require_starttls": True}
+    post = MailServer(
+        smtp_options={**options, "auth_require_tls": tls == "starttls"}, wrapped=None if tls == "starttls" else context
+    )
+    await post.up()
+    try:
+        for password, arrives in (("wrong", False), ("seeds", True)):
+            email = post.settings(tls=tls, username="starling", password=password)
+            async with server_with(tmp_path, email=email) as server:
+                await request_token(server.client, "register", f"{password}@example.com")
+                if arrives:
+                    await post.next_to("seeds@example.com")
+                    await none_waits(server)
+                else:
+                    await asyncio.sleep(0.3)
+                    assert (await waiting(server), post.letters) == (1, [])
+    finally:
+        await post.down()
+
+
+@pytest.mark.parametrize("tls", ["starttls", "implicit"])
+async def test_nothing_is_sent_in_the_clear_where_encryption_is_demanded(
+    tmp_path: Path, post: MailServer, tls: str
+) -> None:
+    async with server_with(tmp_path, email=post.settings(tls=tls, timeout="1s")) as server:
+        await request_token(server.client, "register", "a@example.com")
+        await asyncio.sleep(0.3)
+        assert (await waiting(server), post.letters) == (1, [])
 
 
 async def test_the_queue_is_bounded(tmp_path: Path, post: MailServer) -> None:

@@ -109,6 +109,10 @@ class MailDelivery:
         except MailServerAway as failure:
             await self._mail_server_is_away(unsent, failure)
             return False
+        except asyncio.CancelledError:
+            # The server stops; whoever starts next need not wait for the end of the claim.
+            await self._give_back(unsent)
+            raise
         self._pause_s = 0.0
         return True
 
@@ -133,11 +137,14 @@ class MailDelivery:
 
     async def _mail_server_is_away(self, unsent: list[WaitingMail], failure: MailServerAway) -> None:
         """Put everything back: the next attempt is after the pause, which is one for all."""
+        await self._give_back(unsent)
+        self._pause_s = min(max(_FIRST_PAUSE_S, self._pause_s * 2), _LONGEST_PAUSE_S)
+        _log.warning("mail server is away", reason=str(failure), waiting=len(unsent), pause_s=self._pause_s)
+
+    async def _give_back(self, unsent: list[WaitingMail]) -> None:
         now_ms = self._clock.now_ms()
         for one in unsent:
             await self._database.write(outgoing_mail.postpone, one.nid, one.attempts + 1, now_ms)
-        self._pause_s = min(max(_FIRST_PAUSE_S, self._pause_s * 2), _LONGEST_PAUSE_S)
-        _log.warning("mail server is away", reason=str(failure), waiting=len(unsent), pause_s=self._pause_s)
 
     def _message(self, content: dict[str, Any]) -> EmailMessage:
         message = EmailMessage()
