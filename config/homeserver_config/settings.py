@@ -19,6 +19,7 @@ from homeserver_config.sections.identity_servers import IdentityServerSettings
 from homeserver_config.sections.listeners import ListenerSettings
 from homeserver_config.sections.logging import LoggingSettings
 from homeserver_config.sections.media import MediaSettings
+from homeserver_config.sections.oauth_provider import OAuthProviderSettings
 from homeserver_config.sections.outgoing import OutgoingSettings
 from homeserver_config.sections.passwords import PasswordSettings
 from homeserver_config.sections.plugins import PluginEntry
@@ -56,6 +57,7 @@ class Settings(Section):
     registration: RegistrationSettings = RegistrationSettings()
     guests: GuestSettings = GuestSettings()
     sessions: SessionSettings = SessionSettings()
+    oauth_provider: OAuthProviderSettings = OAuthProviderSettings()
     passwords: PasswordSettings = PasswordSettings()
     email: EmailSettings = EmailSettings()
     identity_servers: IdentityServerSettings = IdentityServerSettings()

@@ -76,6 +76,7 @@ def build_accounts(
     plugins: PluginParts,
     email: EmailParts,
     more_methods: Sequence[LoginMethod] = (),
+    more_stages: Sequence[AuthStage] = (),
 ) -> AccountParts:
     """Everything about accounts."""
     server_name = settings.server.server_name
@@ -119,6 +120,7 @@ def build_accounts(
         PasswordStage(server_name, database, check, email.addresses),
         RegistrationTokenStage(clock),
         *email.stages,
+        *more_stages,
     ]
     if settings.registration.terms_url is not None:
         stages.append(TermsStage(settings.registration.terms_url))

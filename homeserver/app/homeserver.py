@@ -20,6 +20,7 @@ from homeserver.app.figures import register_figures
 from homeserver.app.http import admin_routes, client_routes, metrics_routes
 from homeserver.app.media import build_media
 from homeserver.app.memory import Memory
+from homeserver.app.oauth_provider import OAuthParts, build_approvals, build_oauth_provider, oauth_stages
 from homeserver.app.plugins import PluginParts
 from homeserver.app.rooms import build_rooms, build_sync
 from homeserver.app.signing_key import load_or_create_signing_key
@@ -50,6 +51,8 @@ from homeserver.services.sync.user_news import StoredUserNews
 from homeserver.services.user_directory import UserDirectory
 from homeserver.storage.changes import Change
 from homeserver.storage.database import Database
+from homeserver.storage.devices import DeviceRows
+from homeserver.storage.oauth_grants import GrantRows
 from homeserver.web.app import Lifespan, WebApp, WebSettings, build_asgi
 from homeserver.web.endpoint import Route
 from homeserver.web.metrics_page import HttpFigures
@@ -155,6 +158,8 @@ class Homeserver:
             federation.keys if federation is not None else NoRemoteKeys(),
             federation.to_device if federation is not None else NoRemoteToDevice(),
         )
+        approvals = build_approvals(settings, self.database, self.clock)
+        device_rows: list[DeviceRows] = [self.plugins.device_rows, self.encryption.rows, GrantRows()]
         self.accounts = build_accounts(
             settings,
             self.database,
@@ -168,7 +173,7 @@ class Homeserver:
             appservices,
             self.encryption.cross_signing,
             self.rooms.membership,
-            [self.plugins.device_rows, self.encryption.rows],
+            device_rows,
             [
                 *self.plugins.account_observers,
                 self.encryption.retention,
@@ -182,8 +187,24 @@ class Homeserver:
             self.plugins,
             self.email,
             [self.appservices.login],
+            oauth_stages(approvals),
         )
         self.email.attach(self.accounts, self.rooms, self.profiles)
+        self.oauth_provider: OAuthParts | None = None
+        if settings.oauth_provider.enabled:
+            self.oauth_provider = build_oauth_provider(
+                settings,
+                self.database,
+                self.clock,
+                self.randomness,
+                self.tokens,
+                self.limits,
+                self.profiles,
+                self.plugins.sso,
+                self.accounts,
+                device_rows,
+                approvals,
+            )
         self.plugins.attach(
             self.rooms,
             self.accounts,
@@ -252,6 +273,8 @@ class Homeserver:
         self.sync.typing.start(self.background)
         self.sync.presence.start(self.background, self.rooms.hub.ephemeral_changed)
         self.background.run_every("retention", _RETENTION_EVERY_S, self.accounts.retention.run)
+        if self.oauth_provider is not None:
+            self.background.run_every("oauth-retention", _RETENTION_EVERY_S, self.oauth_provider.retention.run)
         self.background.run_every("room-retention", _RETENTION_EVERY_S, self.room_retention.run)
         self.background.run_every("encryption-retention", _RETENTION_EVERY_S, self.encryption.retention.run)
         self.background.run_every("sliding-sync-retention", _RETENTION_EVERY_S, self.sync.connections.forget_old)

@@ -87,6 +87,7 @@ def client_routes(server: Homeserver) -> list[Route]:
         forget_on_leave=settings.rooms.forget_on_leave,
         default_room_version=settings.rooms.default_room_version,
     )
+    oauth = server.oauth_provider
     media = _media_apis(server.media) if server.media is not None else []
     return (
         _routes(
@@ -121,7 +122,10 @@ def client_routes(server: Homeserver) -> list[Route]:
                 WellknownApi(well_known),
                 SupportApi(settings.admin_contact),
                 KeysApi(encryption.keys),
-                CrossSigningApi(encryption.cross_signing, accounts.interactive_auth),
+                CrossSigningApi(
+                    encryption.cross_signing, accounts.interactive_auth, None if oauth is None else oauth.approvals
+                ),
+                *([] if oauth is None else oauth.apis),
                 KeyBackupApi(encryption.backups),
                 ToDeviceApi(encryption.to_device),
                 CreateRoomApi(rooms.create, rooms.directory, server.email.invitations),

@@ -15,6 +15,7 @@ from homeserver.storage import (
     access_tokens,
     account_data,
     accounts,
+    browser_sessions,
     devices,
     filters,
     login_tokens,
@@ -227,6 +228,7 @@ def _set_password(
 ) -> None:
     accounts.set_password_hash(tx, user_id, password_hash)
     login_tokens.delete_for_user(tx, user_id)
+    browser_sessions.delete_for_user(tx, user_id)
     if log_out:
         devices.delete_all_devices(tx, user_id, rows, keep=keep_device)
 
@@ -237,6 +239,7 @@ def _deactivate(tx: Transaction, user_id: str, erase: bool, rows: Sequence[Devic
     devices.delete_all_devices(tx, user_id, rows)
     access_tokens.delete_for_user(tx, user_id)
     login_tokens.delete_for_user(tx, user_id)
+    browser_sessions.delete_for_user(tx, user_id)
     filters.delete_for_user(tx, user_id)
     third_party_ids.delete_of_user(tx, user_id)
     if erase:

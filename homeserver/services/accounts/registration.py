@@ -93,6 +93,16 @@ class Registration:
         self._addresses = addresses
         self._gate = gate or OpenRegistration()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether strangers may open an account, with a registration token or without."""
+        return self._settings.mode != "closed"
+
+    @property
+    def flow(self) -> tuple[str, ...]:
+        """The auth stages of the shortest way in: without an address where none is demanded."""
+        return tuple(self._flows[0])
+
     async def register(
         self, body: Mapping[str, Any], client: ClientDetails, access_token: str | None
     ) -> dict[str, Any]:
