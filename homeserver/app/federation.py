@@ -80,6 +80,7 @@ class FederationParts:
         signing_key: SigningKey,
         http: HttpClient,
         discovery: Discovery | None = None,
+        own_http: HttpClient | None = None,
     ) -> None:
         federation, server_name = settings.federation, settings.server.server_name
         self._settings = settings
@@ -91,7 +92,7 @@ class FederationParts:
         self._metrics = metrics
         self._signing_key = signing_key
         self._srv = DnsSrvLookup()
-        self._http = HttpClient(
+        self._http = own_http or HttpClient(
             settings.outgoing, user_agent=f"Starling/{__version__}", tls=build_tls_context(federation)
         )
         well_known = WellKnown(self._http, federation, clock)
