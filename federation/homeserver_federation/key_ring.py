@@ -188,9 +188,7 @@ def _candidates(event: Event, server_name: str) -> list[WantedKey]:
     return [WantedKey(server_name, key_id, valid_at_ms) for key_id in key_ids if key_id != POLICY_SERVER_KEY_ID]
 
 
-def _failures(
-    checks: Sequence[_Check], may_answer_later: Callable[[str], bool]
-) -> dict[str, SignatureFailure]:
+def _failures(checks: Sequence[_Check], may_answer_later: Callable[[str], bool]) -> dict[str, SignatureFailure]:
     failures: dict[str, SignatureFailure] = {}
     for check in checks:
         event = check.event

@@ -26,7 +26,7 @@ from homeserver_federation.server_discovery import Destination, FixedDiscovery
 NAMES = ("alpha.test", "beta.test", "gamma.test")
 USERS = ("ann", "ben")
 FOUNDER = "@ann:alpha.test"
-_STEPS = 12
+_STEPS = 16
 _ROUNDS_AT_MOST = 8
 _LONGEST_QUIET_S = 600
 _MEMBER = "m.room.member"
@@ -114,11 +114,12 @@ class Story:
         founder = await self._user("alpha.test", "ann")
         self.room_id = await founder.create_room(preset="public_chat", room_version=self.version)
         levels = await founder.call("GET", self._state("m.room.power_levels"))
-        levels.setdefault("users", {}).update({"@ann:beta.test": 75, "@ben:gamma.test": 50})
+        levels.setdefault("users", {}).update({"@ann:beta.test": 75, "@ann:gamma.test": 75, "@ben:gamma.test": 50})
         await founder.set_state(self.room_id, "m.room.power_levels", levels)
         for name in NAMES[1:]:
-            user = await self._user(name, "ann")
-            await user.call("POST", path_of("join", self.room_id), {}, via="alpha.test")
+            for localpart in USERS[: self.random.choice([1, 2])]:
+                user = await self._user(name, localpart)
+                await user.call("POST", path_of("join", self.room_id), {}, via="alpha.test")
         self.world.weather.storm(self.seed)
         for _ in range(_STEPS):
             await asyncio.gather(*(self._act(name) for name in NAMES))
@@ -131,7 +132,22 @@ class Story:
         """Something a user of a server does. It may be refused: not everybody may do everything."""
         user = await self._user(name, self.random.choice(USERS))
         kind = self.random.choice(
-            ["say", "say", "say", "topic", "name", "join", "leave", "invite", "kick", "ban", "power", "redact", "rule"]
+            [
+                "say",
+                "say",
+                "say",
+                "topic",
+                "name",
+                "join",
+                "join",
+                "leave",
+                "invite",
+                "kick",
+                "ban",
+                "power",
+                "redact",
+                "rule",
+            ]
         )
         other = f"@{self.random.choice(USERS)}:{self.random.choice(NAMES)}"
         if FOUNDER in {user.user_id, other} and kind in {"leave", "kick", "ban", "power"}:
@@ -285,7 +301,9 @@ class Story:
     async def _members(self, name: str, of_server: str) -> dict[str, str]:
         state = await self._current_state(name)
         return {
-            key: event_id for (kind, key), event_id in state.items() if kind == _MEMBER and server_name_of(key) == of_server
+            key: event_id
+            for (kind, key), event_id in state.items()
+            if kind == _MEMBER and server_name_of(key) == of_server
         }
 
     async def _believing(self) -> list[str]:

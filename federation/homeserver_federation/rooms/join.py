@@ -169,7 +169,6 @@ class JoinRoom:
         # The join was known before if the user had knocked through it; the room may have been, without its state.
         self._rooms.drop(room_id)
 
-
     async def _usable(self, parsed: Mapping[str, Event]) -> dict[str, Event]:
         """Those of the events that may be used. All others must be known for bad: a member that is left out because
         some server did not answer would be missing from the room for ever.

@@ -124,9 +124,7 @@ class Outliers:
                 return await self._fetch_pdu(servers, version, room_id, event_id, all_of_them)
 
         pdus = await asyncio.gather(*(fetch_one(event_id) for event_id in event_ids))
-        checked = await self.check(
-            version, room_id, [pdu for pdu in pdus if pdu is not None], all_of_them=all_of_them
-        )
+        checked = await self.check(version, room_id, [pdu for pdu in pdus if pdu is not None], all_of_them=all_of_them)
         await self.store(room_id, checked.values())
         return checked
 
