@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from homeserver.app.certificates import Certificates
 from homeserver.app.homeserver import Homeserver
 from homeserver.web.app import WebApp
 from homeserver_config.sections.listeners import ListenerSettings
@@ -29,6 +30,8 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    certificates = Certificates()
+    loop.add_signal_handler(signal.SIGHUP, certificates.renew_now)
     server = Homeserver(settings)
     await server.start()
     _settle_garbage_collector()
@@ -36,7 +39,8 @@ async def serve(settings: Settings) -> None:
         apps = [(listener, server.asgi(listener)) for listener in settings.listeners]
         run = _uvicorn if settings.server.asgi == "uvicorn" else _hypercorn
         ended = asyncio.Event()
-        tasks = [asyncio.create_task(run(app, listener, ended.wait)) for listener, app in apps]
+        tasks = [asyncio.create_task(run(app, listener, ended.wait, certificates)) for listener, app in apps]
+        server.background.start("certificates", certificates.watch())
         waiting = asyncio.create_task(stop.wait())
         _log.info("serving", server=settings.server.server_name, addresses=[_address(one) for one, _ in apps])
         await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -55,11 +59,20 @@ async def _drain(server: Homeserver, apps: list[WebApp], settings: Settings) -> 
     _log.info("stopping", requests_cut_short=sum(left))
 
 
-async def _hypercorn(app: WebApp, listener: ListenerSettings, stopped: Callable[[], Awaitable[Any]]) -> None:
+async def _hypercorn(
+    app: WebApp, listener: ListenerSettings, stopped: Callable[[], Awaitable[Any]], certificates: Certificates
+) -> None:
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config
 
-    config = Config()
+    class _Config(Config):
+        def create_ssl_context(self) -> ssl.SSLContext | None:
+            context = super().create_ssl_context()
+            if context is not None and listener.tls_certificate is not None and listener.tls_key is not None:
+                certificates.add(listener.tls_certificate, listener.tls_key, context)
+            return context
+
+    config = _Config()
     config.bind = [_address(listener)]
     config.backlog = _BACKLOG
     config.accesslog = None
@@ -76,7 +89,9 @@ async def _hypercorn(app: WebApp, listener: ListenerSettings, stopped: Callable[
     await hypercorn_serve(app, config, shutdown_trigger=stopped, mode="asgi")  # type: ignore[arg-type]
 
 
-async def _uvicorn(app: WebApp, listener: ListenerSettings, stopped: Callable[[], Awaitable[Any]]) -> None:
+async def _uvicorn(
+    app: WebApp, listener: ListenerSettings, stopped: Callable[[], Awaitable[Any]], certificates: Certificates
+) -> None:
     try:
         import uvicorn
     except ImportError:
@@ -98,6 +113,9 @@ async def _uvicorn(app: WebApp, listener: ListenerSettings, stopped: Callable[[]
         ssl_keyfile=listener.tls_key,
         ssl_version=ssl.PROTOCOL_TLS_SERVER,
     )
+    config.load()
+    if config.ssl is not None and listener.tls_certificate is not None and listener.tls_key is not None:
+        certificates.add(listener.tls_certificate, listener.tls_key, config.ssl)
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     serving = asyncio.create_task(server._serve())  # noqa: SLF001 - serve() would take the signals away from us

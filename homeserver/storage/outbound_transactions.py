@@ -135,6 +135,15 @@ _SERVERS_WITH_EVENTS = (
     .outerjoin(destinations, destinations.c.server_name == server_set_members.c.server_name)
     .where(or_(destinations.c.events_position.is_(None), destinations.c.events_position < _NEWEST_OF_SETS.c.newest))
 )
+_MOST_WAITING = (
+    select(server_set_members.c.server_name, func.count().label("waiting"))
+    .join(outbound_events, outbound_events.c.set_nid == server_set_members.c.set_nid)
+    .outerjoin(destinations, destinations.c.server_name == server_set_members.c.server_name)
+    .where(outbound_events.c.position > func.coalesce(destinations.c.events_position, 0))
+    .group_by(server_set_members.c.server_name)
+    .order_by(func.count().desc(), server_set_members.c.server_name)
+    .limit(bindparam("most"))
+)
 _SERVERS_WITH_EDUS = select(outbound_edus.c.server_name).distinct()
 _SERVERS_UNDER_WAY = select(destinations.c.server_name).where(destinations.c.transaction_id.is_not(None))
 _FIND_SENT = select(device_lists_sent.c.stream_id).where(device_lists_sent.c.user_id == bindparam("of_user"))
@@ -181,6 +190,11 @@ def load_servers_to_serve(connection: Connection) -> set[str]:
     for statement in (_SERVERS_WITH_EVENTS, _SERVERS_WITH_EDUS, _SERVERS_UNDER_WAY):
         found.update(connection.execute(statement).scalars())
     return found
+
+
+def count_waiting_events(connection: Connection, most: int) -> dict[str, int]:
+    """The servers for which most events wait, and how many."""
+    return {row.server_name: row.waiting for row in connection.execute(_MOST_WAITING, {"most": most})}
 
 
 def take_device_list_step(tx: Transaction, user_id: str, stream_id: int) -> tuple[int, ...]:
