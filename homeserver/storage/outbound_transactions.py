@@ -35,7 +35,7 @@ OUTBOUND_EDU = "outbound_edu"
 
 MOST_EVENTS = 50
 MOST_STORED_EDUS = 80  # of the 100 a transaction may hold; the others are for what is not stored
-CATCH_UP_FROM = 1_000
+CATCH_UP_FROM = 20_000  # what a busy hour leaves behind; of more, only the newest of each room is sent
 
 
 class NewTransaction(NamedTuple):
@@ -98,6 +98,14 @@ _NEXT_EVENTS = (
     .where(*_WAITING[1:])
     .order_by(outbound_events.c.position)
     .limit(bindparam("most"))
+)
+_ONE_MORE_THAN = (
+    select(outbound_events.c.position)
+    .select_from(_WAITING[0])
+    .where(*_WAITING[1:])
+    .order_by(outbound_events.c.position)
+    .limit(1)
+    .offset(bindparam("skipped"))
 )
 _NEWEST_BY_ROOM = (
     select(func.max(outbound_events.c.position).label("newest"))
@@ -238,9 +246,10 @@ def _next_events(connection: Connection, server_name: str, after: int) -> list[t
     The server fetches what lies between as far as it wants it.
     """
     values = {"of_server": server_name, "after": after}
-    found = connection.execute(_NEXT_EVENTS, {**values, "most": CATCH_UP_FROM + 1}).all()
-    if len(found) <= CATCH_UP_FROM:
-        return [(row.position, row.event_nid) for row in found[:MOST_EVENTS]]
+    found = connection.execute(_NEXT_EVENTS, {**values, "most": MOST_EVENTS}).all()
+    is_full = len(found) == MOST_EVENTS
+    if not is_full or connection.execute(_ONE_MORE_THAN, {**values, "skipped": CATCH_UP_FROM}).first() is None:
+        return [(row.position, row.event_nid) for row in found]
     newest = list(connection.execute(_NEWEST_BY_ROOM, {**values, "most": MOST_EVENTS}).scalars())
     return [tuple(row) for row in connection.execute(_BY_POSITION, {"positions": newest})]
 
