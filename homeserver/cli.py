@@ -35,9 +35,19 @@ def main() -> None:
 
 @main.command()
 @_config_option
-def run(config: str | None) -> None:
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    help="Run so many processes on this machine. Needs PostgreSQL; set cluster.redis_url, too. SIGHUP replaces them.",
+)
+@click.option("--member", type=int, hidden=True)
+@click.option("--ready-fd", type=int, hidden=True)
+def run(config: str | None, processes: int | None, member: int | None, ready_fd: int | None) -> None:
     """Run the server until it is told to stop (Ctrl-C, SIGTERM)."""
     settings = _settings(config)
+    if processes is not None and processes > 1:
+        _run_processes(settings, config, processes)
+        return
     from homeserver.app.serve import serve
     from homeserver.app.signing_key import BadSigningKey
     from homeserver.plugin_api.implementations import PluginError
@@ -45,11 +55,30 @@ def run(config: str | None) -> None:
     from homeserver.storage.schema import SchemaTooNew
 
     set_up_logging(settings.logging)
-    _say_what_is_used(settings, config)
+    if member is None:
+        _say_what_is_used(settings, config)
+    else:
+        settings = settings.as_member()
     try:
-        asyncio.run(serve(settings))
+        asyncio.run(serve(settings, member, ready_fd))
     except (OSError, ValueError, ConfigError, BadSigningKey, PluginError, SchemaTooNew) as error:
         _fail(f"The server could not start: {error}")
+
+
+def _run_processes(settings: Settings, config: str | None, number: int) -> None:
+    from homeserver.app.processes import Processes
+    from homeserver.runtime.log_setup import set_up_logging
+
+    if settings.database_url.startswith("sqlite"):
+        _fail("Several processes need PostgreSQL: set database.url in the settings file.")
+    if any(listener.bind_address.startswith("unix:") for listener in settings.listeners):
+        _fail("Several processes cannot share a unix socket: let the listeners name a port.")
+    set_up_logging(settings.logging)
+    _say_what_is_used(settings, config)
+    if settings.cluster.redis_url is None:
+        click.echo("Without cluster.redis_url processes hear of each other's changes a moment later.", err=True)
+    stop_within_s = settings.server.shutdown_grace / 1000 + 15
+    asyncio.run(Processes(number, config, stop_within_s).run())
 
 
 @main.command("check-config")

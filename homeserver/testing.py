@@ -40,6 +40,11 @@ class AsgiClient:
         self._to_app: asyncio.Queue[Message] = asyncio.Queue()
         self._from_app: asyncio.Queue[Message] = asyncio.Queue()
 
+    @property
+    def token(self) -> str | None:
+        """The access token it sends by default."""
+        return self._token
+
     def with_token(self, token: str | None) -> "AsgiClient":
         """A client of the same application that sends this access token by default."""
         return AsgiClient(self._app, token=token, address=self._address)

@@ -3,12 +3,14 @@ No test is skipped for want of a server: a machine without one gets it from a wh
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cluster_kit import running_processes
 from server_kit import Server, running_server
 from servers import PostgresServer, SharedServers
 
@@ -96,7 +98,16 @@ def closed_database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
 
 
 @pytest.fixture
-async def server(tmp_path: Path, closed_database: Database) -> AsyncIterator[Server]:
-    """A running homeserver on each kind of database."""
+async def server(request: pytest.FixtureRequest, tmp_path: Path, closed_database: Database) -> AsyncIterator[Server]:
+    """A running homeserver on each kind of database.
+
+    `TEST_PROCESSES=3` makes it three processes where the database allows it, and requests go to any of them.
+    """
+    number = int(os.environ.get("TEST_PROCESSES", "1"))
+    if number > 1 and isinstance(closed_database, PostgresDatabase):
+        url = request.getfixturevalue("fresh_postgres_url")
+        async with running_processes(tmp_path, url, number) as processes:
+            yield processes
+        return
     async with running_server(tmp_path, closed_database) as running:
         yield running

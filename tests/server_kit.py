@@ -93,7 +93,8 @@ class Server:
 
     def __init__(self, homeserver: Homeserver) -> None:
         self.homeserver = homeserver
-        self.client = AsgiClient(homeserver.asgi(homeserver.settings.listeners[0]))
+        self.app = homeserver.asgi(homeserver.settings.listeners[0])
+        self.client = AsgiClient(self.app)
 
     async def user(self, name: str, *, device_id: str | None = None, admin: bool = False) -> User:
         """A logged-in user; a further device when there is an account of this name."""

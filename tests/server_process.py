@@ -40,6 +40,7 @@ class ServerProcess:
         asgi: str = "hypercorn",
         database_url: str | None = None,
         sections: Mapping[str, Any] | None = None,
+        processes: int = 1,
     ) -> None:
         self.folder = folder
         self.port = free_port()
@@ -58,6 +59,7 @@ class ServerProcess:
         self.config = folder / "homeserver.yaml"
         self.config.write_bytes(orjson.dumps(settings))
         self._process: subprocess.Popen[bytes] | None = None
+        self._processes = processes
 
     @property
     def url(self) -> str:
@@ -75,8 +77,12 @@ class ServerProcess:
         )
         code = "from homeserver.cli import main; main()"
         with self.log.open("ab") as log:
+            many = ["--processes", str(self._processes)] if self._processes > 1 else []
             self._process = subprocess.Popen(
-                [sys.executable, "-c", code, "run", "-c", str(self.config)], env=environment, stdout=log, stderr=log
+                [sys.executable, "-c", code, "run", "-c", str(self.config), *many],
+                env=environment,
+                stdout=log,
+                stderr=log,
             )
         async with aiohttp.ClientSession() as session:
             for _ in range(1_200):

@@ -17,6 +17,7 @@ from homeserver_config.sections.guests import GuestSettings
 from homeserver_config.sections.listeners import ListenerSettings
 from homeserver_config.sections.logging import LoggingSettings
 from homeserver_config.sections.media import MediaSettings
+from homeserver_config.sections.oauth_provider import OAuthProviderSettings
 from homeserver_config.sections.outgoing import OutgoingSettings
 from homeserver_config.sections.passwords import PasswordSettings
 from homeserver_config.sections.plugins import PluginEntry
@@ -47,6 +48,7 @@ class Settings(Section):
     registration: RegistrationSettings = RegistrationSettings()
     guests: GuestSettings = GuestSettings()
     sessions: SessionSettings = SessionSettings()
+    oauth_provider: OAuthProviderSettings = OAuthProviderSettings()
     passwords: PasswordSettings = PasswordSettings()
     rate_limits: RateLimitSettings = RateLimitSettings()
     rooms: RoomSettings = RoomSettings()
@@ -81,6 +83,10 @@ class Settings(Section):
             scheme = {"postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}.get(scheme, scheme)
             return scheme + separator + rest
         return f"sqlite:///{self.server.data_directory / 'homeserver.db'}"
+
+    def as_member(self) -> Self:
+        """The settings of one of several processes."""
+        return self.model_copy(update={"cluster": self.cluster.model_copy(update={"enabled": True})})
 
     @property
     def signing_key_path(self) -> Path:

@@ -74,6 +74,7 @@ def build_accounts(
     observers: Sequence[AccountObserver],
     plugins: PluginParts,
     more_methods: Sequence[LoginMethod] = (),
+    more_stages: Sequence[AuthStage] = (),
 ) -> AccountParts:
     """Everything about accounts."""
     server_name = settings.server.server_name
@@ -116,6 +117,7 @@ def build_accounts(
         DummyStage(),
         PasswordStage(server_name, database, check),
         RegistrationTokenStage(clock),
+        *more_stages,
     ]
     if settings.registration.terms_url is not None:
         stages.append(TermsStage(settings.registration.terms_url))

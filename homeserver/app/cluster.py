@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from homeserver.app.memory import Memory
 from homeserver.services.cluster.bus import Bus, NoBus, RedisBus
 from homeserver.services.cluster.commit_relay import CommitRelay
 from homeserver.services.cluster.leases import Leases, OneProcess, SharedLeases
 from homeserver.services.cluster.notes import Notes
-from homeserver.storage.missed import load_changed_room_ids
 
 if TYPE_CHECKING:
     from homeserver.app.homeserver import Homeserver
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from homeserver.runtime.clock import Clock
     from homeserver.runtime.metrics import Metrics
     from homeserver.runtime.randomness import Randomness
-    from homeserver.storage.changes import Change
     from homeserver.storage.database import Database
     from homeserver_config.settings import Settings
 
@@ -46,7 +44,7 @@ class Cluster:
         self.leases: Leases = OneProcess()
         if not self.is_shared:
             return
-        if settings.database_url.startswith("sqlite"):
+        if bus is None and settings.database_url.startswith("sqlite"):
             raise ValueError("Several processes need PostgreSQL: set database.url, or cluster.enabled to false.")
         redis_url = settings.cluster.redis_url
         if bus is None:
@@ -61,11 +59,15 @@ class Cluster:
         """Begin, once the database is open and before anything else begins."""
         if not self.is_shared:
             return
-        followers = _Everything(server)
+        followers = Memory(server)
         await self._relay.start(followers.apply, followers.missed, self._background)
         self._database.relay_commits(self._relay.commit)
         await self._notes.start(self._relay.receive, self._background)
         self._exchange_notes(server)
+
+    async def catch_up(self) -> bool:
+        """Hear of all that other processes have committed by now; False if there was nothing new."""
+        return self.is_shared and await self._relay.catch_up()
 
     async def leave(self) -> None:
         """Background work has ended: let others take over, and let go of all connections."""
@@ -90,40 +92,6 @@ class Cluster:
         services = server.appservices.services
         services.on_change(lambda: notes.tell("application_services"))
         notes.on("application_services", lambda: self._background.start("appservices", services.take_over()))
-
-
-class _Everything:
-    """All that a process keeps in memory of what other processes may change."""
-
-    def __init__(self, server: Homeserver) -> None:
-        self._server = server
-
-    def apply(self, changes: Sequence[Change], position: int | None) -> None:
-        """Follow a commit, whoever made it."""
-        server = self._server
-        server.account_data.follow(changes)
-        server.push_rules.follow(changes)
-        server.profiles.follow(changes)
-        server.follow(changes, position)
-
-    async def missed(self, after: int, up_to: int) -> None:
-        """Forget what may have changed in a stretch of the log, and have everyone look into the database."""
-        server = self._server
-        room_ids = await server.database.read(load_changed_room_ids, after)
-        parts = server.rooms
-        for room_id in room_ids:
-            parts.rooms.drop(room_id)
-        for cache in (parts.events.cache, parts.unread.cache):
-            cache.clear()
-        parts.visibility.forget_all()
-        server.encryption.news.forget_all()
-        for kept in (server.account_data, server.push_rules, server.profiles, server.tokens):
-            kept.forget_all()
-        if server.federation is not None:
-            server.federation.missed()
-        parts.hub.missed(up_to)
-        server.appservices.follow((), up_to)
-        server.followers.follow((), up_to)
 
 
 def _stop_this_process() -> None:

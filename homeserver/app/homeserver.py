@@ -18,6 +18,8 @@ from homeserver.app.federation import FederationParts
 from homeserver.app.figures import register_figures
 from homeserver.app.http import admin_routes, client_routes, metrics_routes
 from homeserver.app.media import build_media
+from homeserver.app.memory import Memory
+from homeserver.app.oauth_provider import OAuthParts, build_approvals, build_oauth_provider, oauth_stages
 from homeserver.app.plugins import PluginParts
 from homeserver.app.rooms import build_rooms, build_sync
 from homeserver.app.signing_key import load_or_create_signing_key
@@ -48,6 +50,8 @@ from homeserver.services.sync.user_news import StoredUserNews
 from homeserver.services.user_directory import UserDirectory
 from homeserver.storage.changes import Change
 from homeserver.storage.database import Database
+from homeserver.storage.devices import DeviceRows
+from homeserver.storage.oauth_grants import GrantRows
 from homeserver.web.app import Lifespan, WebApp, WebSettings, build_asgi
 from homeserver.web.endpoint import Route
 from homeserver.web.metrics_page import HttpFigures
@@ -146,6 +150,8 @@ class Homeserver:
             federation.keys if federation is not None else NoRemoteKeys(),
             federation.to_device if federation is not None else NoRemoteToDevice(),
         )
+        approvals = build_approvals(settings, self.database, self.clock)
+        device_rows: list[DeviceRows] = [self.plugins.device_rows, self.encryption.rows, GrantRows()]
         self.accounts = build_accounts(
             settings,
             self.database,
@@ -159,7 +165,7 @@ class Homeserver:
             appservices,
             self.encryption.cross_signing,
             self.rooms.membership,
-            [self.plugins.device_rows, self.encryption.rows],
+            device_rows,
             [
                 *self.plugins.account_observers,
                 self.encryption.retention,
@@ -172,7 +178,23 @@ class Homeserver:
             ],
             self.plugins,
             [self.appservices.login],
+            oauth_stages(approvals),
         )
+        self.oauth_provider: OAuthParts | None = None
+        if settings.oauth_provider.enabled:
+            self.oauth_provider = build_oauth_provider(
+                settings,
+                self.database,
+                self.clock,
+                self.randomness,
+                self.tokens,
+                self.limits,
+                self.profiles,
+                self.plugins.sso,
+                self.accounts,
+                device_rows,
+                approvals,
+            )
         self.plugins.attach(
             self.rooms,
             self.accounts,
@@ -226,6 +248,7 @@ class Homeserver:
         leases = self.cluster.leases
         self.database.on_commit(self.follow)
         await self.database.open()
+        self.database.on_doubt(Memory(self).look)
         await self.cluster.join(self)
         await self.rooms.hub.start(self.background)
         await self.plugins.start(leases)
@@ -238,6 +261,8 @@ class Homeserver:
         self.sync.typing.start(self.background)
         self.sync.presence.start(self.background, self.rooms.hub.ephemeral_changed)
         self.background.run_every("retention", _RETENTION_EVERY_S, self.accounts.retention.run)
+        if self.oauth_provider is not None:
+            self.background.run_every("oauth-retention", _RETENTION_EVERY_S, self.oauth_provider.retention.run)
         self.background.run_every("room-retention", _RETENTION_EVERY_S, self.room_retention.run)
         self.background.run_every("encryption-retention", _RETENTION_EVERY_S, self.encryption.retention.run)
         self.background.run_every("sliding-sync-retention", _RETENTION_EVERY_S, self.sync.connections.forget_old)
@@ -285,6 +310,7 @@ class Homeserver:
             lifespan=lifespan,
             server_authenticator=self.federation.authenticator if self.federation is not None else None,
             observe_answer=self._http_figures.observe,
+            catch_up=self.cluster.catch_up if self.cluster.is_shared else None,
         )
 
     def follow(self, changes: Sequence[Change], position: int | None) -> None:

@@ -26,6 +26,7 @@ from homeserver.client_api.filter import FilterApi
 from homeserver.client_api.key_backup import KeyBackupApi
 from homeserver.client_api.keys import KeysApi
 from homeserver.client_api.login import LoginApi
+from homeserver.client_api.login_fallback import LoginFallbackApi
 from homeserver.client_api.login_token import LoginTokenApi
 from homeserver.client_api.logout import LogoutApi
 from homeserver.client_api.membership import RoomMembershipApi
@@ -86,6 +87,7 @@ def client_routes(server: Homeserver) -> list[Route]:
         forget_on_leave=settings.rooms.forget_on_leave,
         default_room_version=settings.rooms.default_room_version,
     )
+    oauth = server.oauth_provider
     media = _media_apis(server.media) if server.media is not None else []
     return (
         _routes(
@@ -95,6 +97,7 @@ def client_routes(server: Homeserver) -> list[Route]:
                 VoipApi(server.plugins.turn_credentials),
                 SsoLoginRedirectApi(server.plugins.sso, settings.public_baseurl),
                 LoginApi(accounts.sessions, well_known),
+                LoginFallbackApi(),
                 RegistrationApi(accounts.registration),
                 RegistrationTokensApi(accounts.registration),
                 LogoutApi(accounts.sessions),
@@ -117,7 +120,10 @@ def client_routes(server: Homeserver) -> list[Route]:
                 WellknownApi(well_known),
                 SupportApi(settings.admin_contact),
                 KeysApi(encryption.keys),
-                CrossSigningApi(encryption.cross_signing, accounts.interactive_auth),
+                CrossSigningApi(
+                    encryption.cross_signing, accounts.interactive_auth, None if oauth is None else oauth.approvals
+                ),
+                *([] if oauth is None else oauth.apis),
                 KeyBackupApi(encryption.backups),
                 ToDeviceApi(encryption.to_device),
                 CreateRoomApi(rooms.create, rooms.directory),

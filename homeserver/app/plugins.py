@@ -69,7 +69,7 @@ class PluginParts:
         self.hooks: Hooks = self.plugins.hooks
         self.gates = PluginGates(self.hooks)
         self.registration_gate = PluginRegistrationGate(self.hooks)
-        self.sso = SingleSignOn(self.hooks.sso_providers())
+        self.sso = SingleSignOn(self.hooks.sso_providers(), own_pages=settings.oauth_provider.enabled)
         self.device_rows = PusherRows()
         self._transports = self.hooks.push_transports()
         self._stages = self.hooks.auth_stages()
@@ -86,7 +86,7 @@ class PluginParts:
     def login_methods(self, own: Sequence[LoginMethod]) -> list[LoginMethod]:
         """The server's own ways to log in and the plugins', which take the place of one of the same type."""
         methods = {str(method.flow["type"]): method for method in own}
-        if self.sso.providers:
+        if self.sso.is_offered:
             methods[str(self.sso.flow["type"])] = self.sso
         for method in self.hooks.login_methods():
             methods[str(method.flow["type"])] = method

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -22,10 +24,14 @@ from homeserver_config.settings import Settings
 
 _log = structlog.get_logger("homeserver.serve")
 _BACKLOG = 1_024
+_LOOK_FOR_PARENT_EVERY_S = 2.0
 
 
-async def serve(settings: Settings) -> None:
-    """Start, serve all listeners, and stop cleanly. Raises OSError when an address cannot be had."""
+async def serve(settings: Settings, member: int | None = None, ready_fd: int | None = None) -> None:
+    """Start, serve all listeners, and stop cleanly. Raises OSError when an address cannot be had.
+
+    `member` is this process's number among several of this machine; `ready_fd` is closed once it serves.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -36,11 +42,19 @@ async def serve(settings: Settings) -> None:
     await server.start()
     _settle_garbage_collector()
     try:
-        apps = [(listener, server.asgi(listener)) for listener in settings.listeners]
+        apps = [(_listener_of(listener, member), server.asgi(listener)) for listener in settings.listeners]
         run = _uvicorn if settings.server.asgi == "uvicorn" else _hypercorn
         ended = asyncio.Event()
-        tasks = [asyncio.create_task(run(app, listener, ended.wait, certificates)) for listener, app in apps]
+        sockets = [_shared_socket(listener) if member is not None else None for listener, _ in apps]
+        tasks = [
+            asyncio.create_task(run(app, listener, shared, ended.wait, certificates))
+            for (listener, app), shared in zip(apps, sockets, strict=True)
+        ]
         server.background.start("certificates", certificates.watch())
+        if member is not None:
+            server.background.start("parent", _stop_with_parent(stop))
+        if ready_fd is not None:
+            os.close(ready_fd)
         waiting = asyncio.create_task(stop.wait())
         _log.info("serving", server=settings.server.server_name, addresses=[_address(one) for one, _ in apps])
         await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -59,8 +73,37 @@ async def _drain(server: Homeserver, apps: list[WebApp], settings: Settings) -> 
     _log.info("stopping", requests_cut_short=sum(left))
 
 
+async def _stop_with_parent(stop: asyncio.Event) -> None:
+    """Nobody would end this process if the one that started it were gone."""
+    parent = os.getppid()
+    while os.getppid() == parent:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(_LOOK_FOR_PARENT_EVERY_S)
+    stop.set()
+
+
+def _listener_of(listener: ListenerSettings, member: int | None) -> ListenerSettings:
+    """Metrics are those of one process, so that each has a port of its own for them."""
+    if member is None or listener.resources != ["metrics"]:
+        return listener
+    return listener.model_copy(update={"port": listener.port + member})
+
+
+def _shared_socket(listener: ListenerSettings) -> socket.socket:
+    """One of several sockets on an address, among which the kernel shares out the connections."""
+    family = socket.AF_INET6 if ":" in listener.bind_address else socket.AF_INET
+    shared = socket.socket(family, socket.SOCK_STREAM)
+    shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    shared.bind((listener.bind_address, listener.port))
+    return shared
+
+
 async def _hypercorn(
-    app: WebApp, listener: ListenerSettings, stopped: Callable[[], Awaitable[Any]], certificates: Certificates
+    app: WebApp,
+    listener: ListenerSettings,
+    shared: socket.socket | None,
+    stopped: Callable[[], Awaitable[Any]],
+    certificates: Certificates,
 ) -> None:
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config
@@ -73,7 +116,7 @@ async def _hypercorn(
             return context
 
     config = _Config()
-    config.bind = [_address(listener)]
+    config.bind = [_address(listener) if shared is None else f"fd://{shared.detach()}"]
     config.backlog = _BACKLOG
     config.accesslog = None
     config.errorlog = None
@@ -90,7 +133,11 @@ async def _hypercorn(
 
 
 async def _uvicorn(
-    app: WebApp, listener: ListenerSettings, stopped: Callable[[], Awaitable[Any]], certificates: Certificates
+    app: WebApp,
+    listener: ListenerSettings,
+    shared: socket.socket | None,
+    stopped: Callable[[], Awaitable[Any]],
+    certificates: Certificates,
 ) -> None:
     try:
         import uvicorn
@@ -118,7 +165,8 @@ async def _uvicorn(
         certificates.add(listener.tls_certificate, listener.tls_key, config.ssl)
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    serving = asyncio.create_task(server._serve())  # noqa: SLF001 - serve() would take the signals away from us
+    sockets = None if shared is None else [shared]
+    serving = asyncio.create_task(server._serve(sockets))  # noqa: SLF001 - serve() would take the signals away from us
     ending = asyncio.ensure_future(stopped())
     await asyncio.wait([serving, ending], return_when=asyncio.FIRST_COMPLETED)
     server.should_exit = True

@@ -82,7 +82,12 @@ class DirectoryApi:
         )
         return {}
 
-    @endpoint("GET", v3("/rooms/{roomId}/aliases"), auth=Auth.GUEST_OK, operation="getLocalAliases")
+    @endpoint(
+        "GET",
+        [*v3("/rooms/{roomId}/aliases"), "/_matrix/client/unstable/org.matrix.msc2432/rooms/{roomId}/aliases"],
+        auth=Auth.GUEST_OK,
+        operation="getLocalAliases",
+    )
     async def local_aliases(self, request: Request, requester: Requester) -> dict[str, Any]:
         room_id = request.path["roomId"]
         await self._rooms.check_may_read(requester.user_id, room_id)

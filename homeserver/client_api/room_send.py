@@ -44,6 +44,16 @@ class RoomSendApi:
         )
         return {"event_id": event_id}
 
+    @endpoint("POST", v3("/rooms/{roomId}/send/{eventType}"), auth=Auth.GUEST_OK, limit="message", body=dict)
+    async def send_once(self, request: Request, requester: Requester, body: dict[str, Any]) -> dict[str, Any]:
+        """Older than transaction IDs, and still used by scripts: asking twice sends twice."""
+        check_not_suspended(requester)
+        path, timestamp_ms = request.path, _timestamp(request, requester)
+        event_id = await self._send.send_message(
+            requester.user_id, path["roomId"], path["eventType"], body, None, timestamp_ms=timestamp_ms
+        )
+        return {"event_id": event_id}
+
     @endpoint(
         "PUT",
         [

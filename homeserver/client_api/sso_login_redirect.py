@@ -11,12 +11,13 @@ from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from homeserver.client_api.paths import v3
 from homeserver.plugin_api.pages import error_page, page
 from homeserver.plugin_api.sso import check_redirect_url
 from homeserver.protocol.errors import MatrixError
+from homeserver.services.oauth_provider.server_metadata import PATH
 from homeserver.web.endpoint import Auth, endpoint
 from homeserver.web.request import Request
 
@@ -35,6 +36,8 @@ class SsoLoginRedirectApi:
     @endpoint("GET", v3("/login/sso/redirect"), auth=Auth.NONE, operation="redirectToSSO", limit="login_address")
     async def redirect_to_sso(self, request: Request) -> Response:
         providers = self._sso.providers
+        if self._sso.own_pages:
+            return self._to_own_pages(request)
         if not providers:
             return error_page("This server has no single sign-on.", 404)
         if len(providers) == 1:
@@ -56,6 +59,17 @@ class SsoLoginRedirectApi:
             return error_page(mistake.sentence, mistake.status)
         return await self._begin(request, provider)
 
+    def _to_own_pages(self, request: Request) -> Response:
+        """Spec: client-server-api #oauth-20-aware-clients"""
+        try:
+            redirect_url = check_redirect_url(request.query_str("redirectUrl"))
+        except MatrixError as mistake:
+            return error_page(mistake.sentence, mistake.status)
+        action = _action(request)
+        query = {"redirectUrl": redirect_url} | ({} if action is None else {"action": action})
+        url = f"{self._public_baseurl}{PATH}/continue?{urlencode(query)}"
+        return RedirectResponse(url, 302, headers={"Cache-Control": "no-store"})
+
     async def _begin(self, request: Request, provider: SsoProvider) -> Response:
         try:
             redirect_url = check_redirect_url(request.query_str("redirectUrl"))
@@ -71,5 +85,5 @@ class SsoLoginRedirectApi:
 
 
 def _action(request: Request) -> str | None:
-    action = request.find_query("action")
+    action = request.find_query("action") or request.find_query("org.matrix.msc3824.action")
     return action if action in _ACTIONS else None

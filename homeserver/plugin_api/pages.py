@@ -4,6 +4,8 @@ Nothing is loaded from elsewhere, no script runs, and no other site may frame a 
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from html import escape
 
 from starlette.responses import HTMLResponse
@@ -37,17 +39,31 @@ _HEADERS = {
 }
 
 
-def page(title: str, body: str, status: int = 200) -> HTMLResponse:
-    """A whole page. `title` is plain text; `body` is HTML whose variable parts the caller has escaped."""
+def page(
+    title: str, body: str, status: int = 200, *, form_action: str | None = None, more_style: str = ""
+) -> HTMLResponse:
+    """A whole page. `title` is plain text; `body` is HTML whose variable parts the caller has escaped.
+
+    With `form_action`, the sources its forms may lead to (`'self'` ...), redirects included; such a page must keep its
+    style out of attributes, as only the style sheet itself is let through.
+    """
+    style = _STYLE + more_style
+    headers = dict(_HEADERS)
+    if form_action is not None:
+        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
+        headers["Content-Security-Policy"] = (
+            f"default-src 'none'; style-src 'sha256-{digest}'; form-action {form_action}; "
+            "base-uri 'none'; frame-ancestors 'none'"
+        )
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style>"
+        f"<title>{escape(title)}</title><style>{style}</style>"
     )
     text = (
         f'<!doctype html><html lang="en"><head>{head}</head>'
         f"<body><main><h1>{escape(title)}</h1>{body}</main></body></html>"
     )
-    return HTMLResponse(text, status, headers=_HEADERS)
+    return HTMLResponse(text, status, headers=headers)
 
 
 def error_page(sentence: str, status: int = 400) -> HTMLResponse:

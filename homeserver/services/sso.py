@@ -18,14 +18,30 @@ if TYPE_CHECKING:
 
 
 class SingleSignOn:
-    """The identity providers of this server. Implements `LoginMethod`; without providers it is no way to log in."""
+    """The identity providers of this server. Implements `LoginMethod`.
 
-    def __init__(self, providers: Sequence[SsoProvider]) -> None:
+    `own_pages`: it begins on the server's own pages, where one can log in without a provider as well. Without either it
+    is no way to log in.
+    """
+
+    def __init__(self, providers: Sequence[SsoProvider], *, own_pages: bool = False) -> None:
         self.providers = tuple(providers)
+        self.own_pages = own_pages
+
+    @property
+    def is_offered(self) -> bool:
+        return self.own_pages or bool(self.providers)
 
     @property
     def flow(self) -> dict[str, Any]:
-        return {"type": "m.login.sso", "identity_providers": [_shown(provider) for provider in self.providers]}
+        flow: dict[str, Any] = {"type": "m.login.sso"}
+        if self.providers:
+            flow["identity_providers"] = [_shown(provider) for provider in self.providers]
+        if self.own_pages:
+            # Spec: client-server-api #oauth-20-aware-clients
+            flow["oauth_aware_preferred"] = True
+            flow["org.matrix.msc3824.delegated_oidc_compatibility"] = True
+        return flow
 
     async def login(self, request: LoginRequest) -> str:
         """Nobody logs in like this: single sign-on ends with `m.login.token`."""

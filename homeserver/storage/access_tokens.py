@@ -92,6 +92,9 @@ _LOCK_REFRESH = (
     .where(refresh_tokens.c.token_hash == bindparam("wanted"))
     .with_for_update()
 )
+_SELECT_REFRESH_OWNER = select(refresh_tokens.c.user_id, refresh_tokens.c.device_id).where(
+    refresh_tokens.c.token_hash == bindparam("wanted")
+)
 _SET_NEXT = (
     update(refresh_tokens)
     .where(refresh_tokens.c.refresh_nid == bindparam("nid"))
@@ -144,6 +147,12 @@ def find_session(connection: Connection, token_hash: bytes) -> Session | None:
     """The access token with this hash, expired ones included: their owners are only softly logged out."""
     row = connection.execute(_SELECT_SESSION, {"wanted": token_hash}).first()
     return None if row is None else Session(*tuple(row))
+
+
+def find_refresh_owner(connection: Connection, refresh_hash: bytes) -> tuple[str, str] | None:
+    """(user ID, device ID) of a refresh token, used-up and expired ones included."""
+    row = connection.execute(_SELECT_REFRESH_OWNER, {"wanted": refresh_hash}).first()
+    return None if row is None else (row.user_id, row.device_id)
 
 
 def create_tokens(tx: Transaction, user_id: str, device_id: str | None, pair: TokenPair, now_ms: int) -> int:

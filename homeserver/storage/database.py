@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import bindparam, insert, select, update
 
+from homeserver.protocol.errors import MatrixError
 from homeserver.storage.hot_statements import HotStatement
 from homeserver.storage.tables.log import positions
 
@@ -33,6 +34,13 @@ _FIRST_POSITION = insert(positions).values(name=LOG, value=0)
 
 Query = Callable[Concatenate["Connection", P], T]
 ChangeFunction = Callable[Concatenate["Transaction", P], T]
+
+
+class DatabaseUnavailable(MatrixError):
+    """The database cannot be reached. Whether a write under way was committed is not known."""
+
+    def __init__(self) -> None:
+        super().__init__("M_UNKNOWN", "The database cannot be reached just now. Try again in a moment.", 503)
 
 
 class StorageClosed(Exception):
@@ -170,6 +178,10 @@ class Database(ABC):
     def relay_commits(self, relay: Relay) -> None:
         """Have commits handed to `relay` instead of announced; writers hear of theirs when it is done."""
         raise NotImplementedError("this database belongs to one process")
+
+    def on_doubt(self, look: Callable[[], Awaitable[None]]) -> None:
+        """Have `look()` awaited when the connection is back after it was lost: a commit may not have been announced."""
+        del look  # an embedded database has no connection to lose
 
     def on_commit(self, announce: Announce) -> None:
         """Have `announce(changes, position)` called in the event loop after every commit that changed the log."""

@@ -6,9 +6,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Awaitable, Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import structlog
+from asyncpg.exceptions import (
+    AdminShutdownError,
+    CannotConnectNowError,
+    CrashShutdownError,
+    InterfaceError,
+    InternalClientError,
+    PostgresConnectionError,
+)
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -16,6 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from homeserver.storage.database import (
     Commit,
     Database,
+    DatabaseUnavailable,
     Job,
     Outcome,
     Relay,
@@ -31,6 +42,16 @@ T = TypeVar("T")
 
 _MOST_JOBS_IN_A_TRANSACTION = 256
 _PATIENCE_S = 5.0
+_LOSSES = (
+    AdminShutdownError,
+    CannotConnectNowError,
+    CrashShutdownError,
+    InterfaceError,
+    InternalClientError,
+    PostgresConnectionError,
+    OSError,
+)
+_log = structlog.get_logger("homeserver.storage")
 _SCHEMA_LOCK = 7_281_904_511  # any number, the same in every process: one of them prepares the schema
 
 
@@ -54,7 +75,9 @@ class PostgresDatabase(Database):
         self._writer: asyncio.Task[None] | None = None
         self._write_connection: AsyncConnection | None = None
         self._relay: Relay | None = None
-        self._telling: set[asyncio.Task[None]] = set()
+        self._telling: set[asyncio.Task[Any]] = set()
+        self._look: Callable[[], Awaitable[None]] | None = None
+        self._is_lost = False
 
     async def open(self) -> None:
         try:
@@ -91,11 +114,16 @@ class PostgresDatabase(Database):
             raise StorageClosed
         try:
             return await self._read(query, args, kwargs)
-        except DBAPIError as error:
-            if not error.connection_invalidated:
+        except (DBAPIError, InterfaceError, OSError) as error:
+            if not _is_loss(error):
                 raise
-            # The server went away between two reads: the pool has dropped the connection, a new one may work.
+        # The server went away between two reads: the pool has dropped the connection, a new one may work.
+        try:
             return await self._read(query, args, kwargs)
+        except (DBAPIError, InterfaceError, OSError) as error:
+            if not _is_loss(error):
+                raise
+            raise DatabaseUnavailable from error
 
     async def write(self, change: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         if self._writer is None:
@@ -128,6 +156,11 @@ class PostgresDatabase(Database):
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - handed to whoever awaits the write
+            if _is_loss(error):
+                await self._note_loss(error)
+                for job in jobs:
+                    job.resolve(None, DatabaseUnavailable())
+                return
             if len(jobs) == 1:
                 jobs[0].resolve(None, error)
                 return
@@ -155,11 +188,32 @@ class PostgresDatabase(Database):
         """Have commits handed to `relay` instead of announced; writers hear of theirs when it is done."""
         self._relay = relay
 
+    def on_doubt(self, look: Callable[[], Awaitable[None]]) -> None:
+        self._look = look
+
+    async def _note_loss(self, error: BaseException) -> None:
+        if not self._is_lost:
+            _log.error("the connection to the database is lost", problem=str(error).splitlines()[0][:200])
+        self._is_lost = True
+        with contextlib.suppress(Exception):
+            await self._close_write_connection()
+
+    def _note_return(self) -> None:
+        self._is_lost = False
+        _log.info("the database is back")
+        if self._look is not None and self._relay is None:
+            task: asyncio.Task[Any] = asyncio.ensure_future(self._look())
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+
     async def _run_transaction(self, jobs: list[Job]) -> tuple[list[Outcome], Commit]:
         connection = await self._open_write_connection()
         try:
             async with connection.begin():
-                return await connection.run_sync(_run, jobs)
+                done = await connection.run_sync(_run, jobs)
+            if self._is_lost:
+                self._note_return()
+            return done
         finally:
             if connection.invalidated:
                 await self._close_write_connection()
@@ -183,6 +237,16 @@ def _run(connection: Connection, jobs: list[Job]) -> tuple[list[Outcome], Commit
     outcomes = run_jobs(transaction, jobs)
     transaction.finish()
     return outcomes, transaction.commit
+
+
+def _is_loss(error: BaseException) -> bool:
+    """Whether the server, or the way to it, was lost: nothing is wrong with what was asked."""
+    if isinstance(error, OSError | InterfaceError | InternalClientError):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    cause = error.orig.__cause__ if error.orig is not None else None
+    return error.connection_invalidated or isinstance(cause, _LOSSES)
 
 
 def _resolve(outcomes: list[Outcome]) -> None:

@@ -20,7 +20,7 @@ from homeserver.web.error_responses import matrix_error_answer, no_route_answer,
 from homeserver.web.request import Network, Request
 from homeserver.web.responses import CORS_HEADERS, JsonBytes, json_answer, send_json, with_cors
 from homeserver.web.router import RouteTrie, TrieRoute, raw_path_of
-from homeserver.web.runner import Authenticator, EndpointRunner, RateLimiter, ServerAuthenticator
+from homeserver.web.runner import Authenticator, CatchUp, EndpointRunner, RateLimiter, ServerAuthenticator
 from homeserver.web.unread_body import WITH_BODY, BodyReader
 
 AnswerObserver = Callable[[Route | None, str, int, float], None]
@@ -176,9 +176,10 @@ def build_asgi(
     lifespan: Lifespan | None = None,
     server_authenticator: ServerAuthenticator | None = None,
     observe_answer: AnswerObserver | None = None,
+    catch_up: CatchUp | None = None,
 ) -> WebApp:
     """The ASGI application for these routes and `GET /health`; ValueError if two claim the same path and method."""
     settings = settings or WebSettings()
     trie = RouteTrie([*routes, *routes_of(Health())])
-    runner = EndpointRunner(authenticator, limiter, server_authenticator, settings.max_body_bytes)
+    runner = EndpointRunner(authenticator, limiter, server_authenticator, settings.max_body_bytes, catch_up)
     return WebApp(trie, runner, settings, lifespan, observe_answer)

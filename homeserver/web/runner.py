@@ -2,7 +2,7 @@
 The order is a promise: nobody unauthenticated gets a body parsed, nobody over the limit gets work done.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -38,14 +38,22 @@ class RateLimiter(Protocol):
     def check(self, bucket: str, requester: Requester | None, address: str) -> Awaitable[None] | None: ...
 
 
+CatchUp = Callable[[], Awaitable[bool]]
+_PERHAPS_OUTDATED = frozenset({401, 403, 404})
+
+
 class EndpointRunner:
+    """`catch_up` hears of what other processes did; True if there was anything."""
+
     def __init__(
         self,
         authenticator: Authenticator,
         limiter: RateLimiter,
         server_authenticator: ServerAuthenticator | None,
         max_body_bytes: int,
+        catch_up: CatchUp | None = None,
     ) -> None:
+        self._catch_up = catch_up
         self._authenticator = authenticator
         self._limiter = limiter
         self._server_authenticator = server_authenticator
@@ -53,6 +61,18 @@ class EndpointRunner:
 
     async def run(self, route: Route, request: Request) -> Any:
         """What the endpoint returns. Raises MatrixError for callers' mistakes, anything else for ours."""
+        if self._catch_up is None:
+            return await self._run(route, request)
+        try:
+            return await self._run(route, request)
+        except MatrixError as error:
+            can_be_repeated = route.spec.body is not None or request.method == "GET"
+            if error.status not in _PERHAPS_OUTDATED or not can_be_repeated or not await self._catch_up():
+                raise
+        # Refused by what this process knew a moment ago; another had changed it.
+        return await self._run(route, request)
+
+    async def _run(self, route: Route, request: Request) -> Any:
         spec = route.spec
         if spec.auth is Auth.SERVER:
             return await self._run_for_server(route, request)

@@ -24,14 +24,21 @@ class Figures:
     latencies_ms: list[float]
     seconds: float
 
+    @property
+    def per_operation(self) -> float:
+        """CPU milliseconds."""
+        return self.cpu_ms / max(1, self.operations)
+
+    @property
+    def p99_ms(self) -> float:
+        times = sorted(self.latencies_ms) or [0.0]
+        return times[min(len(times) - 1, int(len(times) * 0.99))]
+
     def row(self) -> str:
         times = sorted(self.latencies_ms) or [0.0]
-        p50, p99 = times[len(times) // 2], times[min(len(times) - 1, int(len(times) * 0.99))]
+        p50, p99 = times[len(times) // 2], self.p99_ms
         rate = self.operations / self.seconds if self.seconds else 0.0
-        return (
-            f"{self.name:<58}{self.operations:>8}{self.cpu_ms / max(1, self.operations):>11.3f}"
-            f"{p50:>10.1f}{p99:>10.1f}{rate:>10.0f}"
-        )
+        return f"{self.name:<58}{self.operations:>8}{self.per_operation:>11.3f}{p50:>10.1f}{p99:>10.1f}{rate:>10.0f}"
 
 
 HEADER = f"{'scenario':<58}{'ops':>8}{'CPU ms/op':>11}{'p50 ms':>10}{'p99 ms':>10}{'per s':>10}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import aiohttp
 from federation.certificates import Authority
@@ -42,6 +42,9 @@ class FederatedProcess(ServerProcess):
             },
         )
         self.port = client_port
+
+
+Pair: TypeAlias = tuple[FederatedProcess, FederatedProcess, aiohttp.ClientSession]
 
 
 @asynccontextmanager

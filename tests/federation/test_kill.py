@@ -36,8 +36,7 @@ async def test_what_was_acknowledged_survives_on_both_sides(tmp_path: Path) -> N
             task.cancel()
         await asyncio.wait(talking)
         # One more of each: what follows on something that is missing has it fetched.
-        for user in (alice, bob):
-            acknowledged.append(await _insistently(user, room_id))
+        acknowledged += [await _insistently(user, room_id) for user in (alice, bob)]
         assert len(acknowledged) > 20
         here, there = [await _all_there(user, room_id, acknowledged) for user in (alice, bob)]
         assert here == there

@@ -66,7 +66,7 @@ class SynapseProcess:
         self.port, self.federation_port = free_port(), free_port()
         self.name = f"localhost:{self.federation_port}"
         self.log = folder / "log"
-        self._folder = folder
+        self.folder = folder
         self._config = folder / "homeserver.yaml"
         self._process: subprocess.Popen[bytes] | None = None
         (folder / "logging.yaml").write_bytes(orjson.dumps(_logging()))
@@ -76,12 +76,17 @@ class SynapseProcess:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     async def start(self) -> None:
         python = await asyncio.to_thread(installed_python)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [python, "-m", "synapse.app.homeserver", "-c", str(self._config)],
-                cwd=self._folder,
+                cwd=self.folder,
                 env={"PATH": os.environ["PATH"]},
                 stdout=log,
                 stderr=log,
@@ -111,10 +116,10 @@ class SynapseProcess:
         here = {"bind_addresses": ["127.0.0.1"], "type": "http"}
         return {
             "server_name": self.name,
-            "pid_file": str(self._folder / "pid"),
-            "log_config": str(self._folder / "logging.yaml"),
-            "media_store_path": str(self._folder / "media"),
-            "database": {"name": "sqlite3", "args": {"database": str(self._folder / "synapse.db")}},
+            "pid_file": str(self.folder / "pid"),
+            "log_config": str(self.folder / "logging.yaml"),
+            "media_store_path": str(self.folder / "media"),
+            "database": {"name": "sqlite3", "args": {"database": str(self.folder / "synapse.db")}},
             "listeners": [
                 {"port": self.port, **here, "resources": [{"names": ["client"]}]},
                 {"port": self.federation_port, **here, "tls": True, "resources": [{"names": ["federation"]}]},

@@ -19,6 +19,8 @@ from homeserver_plugins.oauth_login.usernames import suggested_username
 REDIRECT = "/_matrix/client/v3/login/sso/redirect"
 APP = "https://app.example.org/?keep=this&loginToken=old"
 TRUSTED = ["https://app.example.org/"]
+# Without the pages of the OAuth 2.0 API, single sign-on begins at the providers.
+LEGACY_ONLY: dict[str, Any] = {"oauth_provider": {"enabled": False}}
 
 
 @dataclass
@@ -56,6 +58,7 @@ async def scene(folder: Path, provider: Any = None, **settings: Any) -> AsyncIte
             one = {"id": "corp", "name": "Corporation", "issuer": provider.url}
         plugin = {"providers": [{**one, **client, **settings}], "trusted_clients": TRUSTED}
         sections = {"server": {"server_name": "example.org", "public_baseurl": BASEURL, "data_directory": str(folder)}}
+        sections |= LEGACY_ONLY
         async with server_with(folder, {"name": "oauth_login", "settings": plugin}, **sections) as server:
             yield Scene(server, provider, Browser(server.client))
 
@@ -100,7 +103,7 @@ async def test_clients_see_the_providers_and_people_choose_among_several(tmp_pat
         {"id": "google", "preset": "google", "client_id": "c"},
     ]
     plugin = {"name": "oauth_login", "settings": {"providers": providers}}
-    async with server_with(tmp_path, plugin) as server:
+    async with server_with(tmp_path, plugin, **LEGACY_ONLY) as server:
         flows = (await server.client.get("/_matrix/client/v3/login")).json["flows"]
         (sso,) = [flow for flow in flows if flow["type"] == "m.login.sso"]
         assert sso["identity_providers"] == [
@@ -120,7 +123,7 @@ async def test_clients_see_the_providers_and_people_choose_among_several(tmp_pat
 
 
 async def test_without_single_sign_on_there_is_no_flow(tmp_path: Path) -> None:
-    async with server_with(tmp_path) as server:
+    async with server_with(tmp_path, **LEGACY_ONLY) as server:
         flows = (await server.client.get("/_matrix/client/v3/login")).json["flows"]
         assert "m.login.sso" not in [flow["type"] for flow in flows]
         assert (await server.client.get(f"{REDIRECT}?redirectUrl=https://a.example/")).status == 404
@@ -262,7 +265,7 @@ async def test_github_speaks_its_own_dialect(tmp_path: Path) -> None:
 async def test_a_provider_that_is_down_does_not_keep_the_server_from_starting(tmp_path: Path) -> None:
     providers = [{"id": "down", "client_id": "c", "issuer": "http://127.0.0.1:9"}]
     async with server_with(tmp_path, {"name": "oauth_login", "settings": {"providers": providers}}) as server:
-        answer = await server.client.get(f"{REDIRECT}?redirectUrl=https://app.example.org/")
+        answer = await server.client.get(f"{REDIRECT}/down?redirectUrl=https://app.example.org/")
         assert answer.status == 502
 
 

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING
 
 from homeserver.protocol.errors import not_found, user_in_use
 from homeserver.services.accounts.user_ids import check_localpart, user_id_of
-from homeserver.storage import access_tokens, account_data, accounts, devices, filters, login_tokens, profiles
+from homeserver.storage import (
+    access_tokens,
+    account_data,
+    accounts,
+    browser_sessions,
+    devices,
+    filters,
+    login_tokens,
+    profiles,
+)
 from homeserver.storage import push_rules as push_rule_rows
 from homeserver.storage.accounts import User
 from homeserver.storage.profiles import Profile
@@ -218,6 +227,7 @@ def _set_password(
 ) -> None:
     accounts.set_password_hash(tx, user_id, password_hash)
     login_tokens.delete_for_user(tx, user_id)
+    browser_sessions.delete_for_user(tx, user_id)
     if log_out:
         devices.delete_all_devices(tx, user_id, rows, keep=keep_device)
 
@@ -228,6 +238,7 @@ def _deactivate(tx: Transaction, user_id: str, erase: bool, rows: Sequence[Devic
     devices.delete_all_devices(tx, user_id, rows)
     access_tokens.delete_for_user(tx, user_id)
     login_tokens.delete_for_user(tx, user_id)
+    browser_sessions.delete_for_user(tx, user_id)
     filters.delete_for_user(tx, user_id)
     if erase:
         profiles.store_profile(tx, user_id, Profile())

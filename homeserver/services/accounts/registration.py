@@ -86,6 +86,16 @@ class Registration:
         self._flow = _flow(settings, extra_stages)
         self._gate = gate or OpenRegistration()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether strangers may open an account, with a registration token or without."""
+        return self._settings.mode != "closed"
+
+    @property
+    def flow(self) -> tuple[str, ...]:
+        """The auth stages everybody has to complete."""
+        return tuple(self._flow)
+
     async def register(
         self, body: Mapping[str, Any], client: ClientDetails, access_token: str | None
     ) -> dict[str, Any]:

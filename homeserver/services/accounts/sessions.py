@@ -5,15 +5,15 @@ Spec: client-server-api #relationship-between-access-tokens-and-devices
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from homeserver.protocol.errors import MatrixError, forbidden, invalid_param, unknown, unknown_token
 from homeserver.services.accounts.tokens import hash_token, user_locked
 from homeserver.services.accounts.user_ids import random_device_id
-from homeserver.storage import access_tokens, accounts, devices
-from homeserver.storage.access_tokens import TokenPair
+from homeserver.storage import access_tokens, accounts, browser_sessions, devices, oauth_grants
+from homeserver.storage.access_tokens import Rotation, TokenPair
 from homeserver.storage.devices import Device
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from homeserver.storage.devices import DeviceRows
     from homeserver.web.requester import Requester
     from homeserver_config.sections.sessions import SessionSettings
+
+AlsoWrite = Callable[["Transaction"], None]
+"""Further SQL in the transaction that begins a session."""
 
 _LONGEST_DEVICE_ID = 255
 _LONGEST_DISPLAY_NAME = 256
@@ -66,6 +69,7 @@ class NewSession:
         else:
             # The same device again: what it held before must not work any more.
             access_tokens.delete_for_devices(tx, self.user_id, [device_id])
+            oauth_grants.delete_grants(tx, self.user_id, [device_id])
         access_tokens.create_tokens(tx, self.user_id, device_id, self.pair, self.now_ms)
 
     def _make_room(self, tx: Transaction) -> None:
@@ -136,13 +140,21 @@ class Sessions:
 
         M_UNKNOWN for a type nobody answers to, M_FORBIDDEN, M_USER_DEACTIVATED, M_USER_LOCKED.
         """
+        return await self.begin(await self.identify(request), client)
+
+    def has_method(self, kind: str) -> bool:
+        """Whether one can log in like this, e.g. `m.login.password`."""
+        return kind in self._methods
+
+    async def identify(self, request: LoginRequest) -> str:
+        """Who logs in, by whichever method the body names; no session begins. M_UNKNOWN, M_FORBIDDEN."""
         method = self._methods.get(str(request.body.get("type")))
         if method is None:
             raise unknown("This login type is not supported.")
-        return await self.begin(await method.login(request), client)
+        return await method.login(request)
 
-    async def begin(self, user_id: str, client: ClientDetails) -> NewSession:
-        """Begin a session of an existing account, whoever vouched for it."""
+    async def check_may_begin(self, user_id: str) -> None:
+        """M_FORBIDDEN without such an account, M_USER_DEACTIVATED, M_USER_LOCKED."""
         user = await self._database.read(accounts.find_user, user_id)
         if user is None:
             raise forbidden("There is no such account.")
@@ -150,10 +162,14 @@ class Sessions:
             raise MatrixError("M_USER_DEACTIVATED", "This account has been deactivated.", 403)
         if user.locked:
             raise user_locked()
+
+    async def begin(self, user_id: str, client: ClientDetails, also: Sequence[AlsoWrite] = ()) -> NewSession:
+        """Begin a session of an existing account, whoever vouched for it. `also` is written with it."""
+        await self.check_may_begin(user_id)
         if client.device_id and await self._cross_signing_keys.has_key(user_id, client.device_id):
             raise forbidden("This device ID is the ID of a cross-signing key.")
         session = self.plan(user_id, client)
-        await self._database.write(session.write)
+        await self._database.write(_write_all, session, also)
         self._tokens.forget_user(user_id)
         return session
 
@@ -165,18 +181,20 @@ class Sessions:
             raise invalid_param(f"A device ID may have at most {_LONGEST_DEVICE_ID} bytes.")
         check_display_name(client.display_name)
         device = Device(device_id, client.display_name, now_ms, now_ms, client.address, client.user_agent)
-        credentials, pair = self._make_tokens(now_ms, can_refresh=client.can_refresh)
+        credentials, pair = self.make_tokens(now_ms, can_refresh=client.can_refresh)
         most = self._settings.max_devices
         return NewSession(user_id, device, credentials, pair, now_ms, most, self._device_rows)
 
     async def refresh(self, refresh_token: str) -> Credentials:
         """Exchange a refresh token. M_UNKNOWN_TOKEN: hard for one that is not known, soft for one used up or expired.
 
+        One of the OAuth 2.0 API is not known here: it belongs to a client, which has to say who it is.
+
         Spec: client-server-api #refreshing-access-tokens
         """
         now_ms = self._clock.now_ms()
-        credentials, pair = self._make_tokens(now_ms, can_refresh=True)
-        rotation = await self._database.write(access_tokens.rotate, hash_token(refresh_token), pair, now_ms)
+        credentials, pair = self.make_tokens(now_ms, can_refresh=True)
+        rotation = await self._database.write(_rotate_legacy, hash_token(refresh_token), pair, now_ms)
         if rotation.refused is not None:
             raise unknown_token("This refresh token is not valid.", soft_logout=rotation.refused != "unknown")
         user = await self._database.read(accounts.find_user, rotation.user_id)
@@ -203,11 +221,12 @@ class Sessions:
         self._tokens.forget_user(requester.user_id)
 
     async def logout_all(self, user_id: str) -> None:
-        """End all sessions of a user."""
-        await self._database.write(devices.delete_all_devices, user_id, self._device_rows)
+        """End all sessions of a user, those in browsers included."""
+        await self._database.write(_end_all, user_id, self._device_rows)
         self._tokens.forget_user(user_id)
 
-    def _make_tokens(self, now_ms: int, *, can_refresh: bool) -> tuple[Credentials, TokenPair]:
+    def make_tokens(self, now_ms: int, *, can_refresh: bool) -> tuple[Credentials, TokenPair]:
+        """Fresh tokens, and what is stored of them."""
         settings = self._settings
         lifetime = settings.refreshable_access_token_lifetime if can_refresh else settings.access_token_lifetime
         access_token = "sta_" + self._randomness.token()
@@ -219,6 +238,23 @@ class Sessions:
             None if settings.refresh_token_lifetime is None else now_ms + settings.refresh_token_lifetime,
         )
         return Credentials(access_token, refresh_token, None if lifetime is None else int(lifetime)), pair
+
+
+def _write_all(tx: Transaction, session: NewSession, also: Sequence[AlsoWrite]) -> None:
+    session.write(tx)
+    for write in also:
+        write(tx)
+
+
+def _rotate_legacy(tx: Transaction, refresh_hash: bytes, pair: TokenPair, now_ms: int) -> Rotation:
+    if oauth_grants.find_grant_of_refresh_token(tx.connection, refresh_hash) is not None:
+        return Rotation(refused="unknown")
+    return access_tokens.rotate(tx, refresh_hash, pair, now_ms)
+
+
+def _end_all(tx: Transaction, user_id: str, rows: Sequence[DeviceRows]) -> None:
+    devices.delete_all_devices(tx, user_id, rows)
+    browser_sessions.delete_for_user(tx, user_id)
 
 
 def check_display_name(name: str | None) -> None:

@@ -82,11 +82,11 @@ def _encode_appended(appended: Appended) -> Any:
             "room_id": appended.room_id,
             "version": appended.events[0].event.room_version.identifier,
             "revision": appended.revision,
-            "extremities": appended.extremities,
+            "extremities": [list(extremity) for extremity in appended.extremities],
             "state_group": appended.state_group,
             "state": [[kind, key, event_id] for (kind, key), event_id in appended.state_changes.items()],
             "redactions": redactions,
-            "members": appended.members,
+            "members": list(appended.members) if appended.members is not None else None,
             "adopted": appended.adopted,
             "events": [_encode_event(stored) for stored in appended.events],
         },
@@ -123,9 +123,9 @@ def _encode_event(stored: StoredEvent) -> Sequence[Any]:
         stored.state_after,
         stored.notify,
         stored.thread_root,
-        stored.transaction,
+        list(stored.transaction) if stored.transaction is not None else None,
         [redacted_by.event_id, redacted_by.pdu] if redacted_by is not None else None,
-        stored.mentions,
+        [list(mention) for mention in stored.mentions],
     ]
 
 

@@ -50,8 +50,8 @@ class CommitRelay:
         self._filling = asyncio.Lock()
         self._apply: Apply = lambda changes, position: None
         self._missed: Missed = _nobody_missed
-        missed = metrics.counters("cluster_commits_missed", "Times that commits were read from the database.", [])
-        self._count_missed = missed.child().inc
+        missed = metrics.counter("cluster_commits_missed", "Times that commits were read from the database.")
+        self._count_missed = missed.inc
 
     async def start(self, apply: Apply, missed: Missed, background: BackgroundTasks) -> None:
         """Begin where the log stands. `apply` follows commits in order, `missed` makes good a stretch of the log."""
@@ -71,6 +71,14 @@ class CommitRelay:
         await self._publish(message)
         if self._applied < commit.position:
             await self._until(commit.position)
+
+    async def catch_up(self) -> bool:
+        """Hear of everything that is in the log by now; False if that was so before."""
+        position = await self._database.read(load_position)
+        if position <= self._applied:
+            return False
+        await self._until(position)
+        return True
 
     def receive(self, message: bytes) -> None:
         """A commit of another process."""
@@ -107,7 +115,7 @@ class CommitRelay:
         heappush(self._waiting, (position, self._numbers, waiter))
         # Sooner than the next look: our own commit is waiting for one that does not come.
         while not waiter.done():
-            await asyncio.wait([waiter], timeout=_PATIENCE_S)
+            await asyncio.wait([waiter], timeout=_PATIENCE_S if self._bus.is_up else 0)
             if not waiter.done():
                 await self._fill(position)
 

@@ -33,7 +33,8 @@ from homeserver.storage.events import Mention, StoredEvent, TransactionId
 from homeserver.storage.room_log import Append, AppendBatch, Extremity, RoomMoved, append
 
 _CREATE: StateKey = ("m.room.create", "")
-_MOST_TRIES = 10
+_MOST_TRIES = 30
+_LONGEST_PAUSE_S = 0.05
 _MOST_AT_ONCE = 50
 _MOST_PREV_EVENTS = 10
 
@@ -167,7 +168,7 @@ class AppendEvent:
                 wanted.fail(error)
 
     async def _write(self, room_id: str, batch: Sequence[_Wanted]) -> None:
-        for _ in range(_MOST_TRIES):
+        for attempt in range(_MOST_TRIES):
             room = await self._rooms.get(room_id)
             chain = _chain_of(room)
             built: list[tuple[_Wanted, list[Append]]] = []
@@ -186,7 +187,7 @@ class AppendEvent:
             try:
                 appended = await self._database.write(append, self._batch_of(room, chain, appends))
             except RoomMoved:
-                self._rooms.drop(room_id)
+                await self._give_way(room_id, attempt)
                 batch = [wanted for wanted, _ in built]
                 continue
             written = iter(appended.events)
@@ -227,6 +228,23 @@ class AppendEvent:
         `room_id` is None where the room version makes it from the create event. `also(tx, room_id)` is called in the
         same transaction, once the room is there.
         """
+        for attempt in range(_MOST_TRIES):
+            try:
+                return await self._create(version, room_id, drafts, also)
+            except IntegrityError:
+                # Another process has just made the very same room: its creator, content and millisecond are its id.
+                if room_id is not None or attempt == _MOST_TRIES - 1:
+                    raise
+                await self._give_way("", attempt + 1)
+        raise _too_busy()
+
+    async def _create(
+        self,
+        version: RoomVersion,
+        room_id: str | None,
+        drafts: Sequence[EventDraft],
+        also: Callable[[Transaction, str], None],
+    ) -> str:
         chain = _Chain(state={}, extremities=(), fresh={}, room_id=room_id)
         now_ms = self._clock.now_ms()
         if room_id is None:
@@ -251,7 +269,7 @@ class AppendEvent:
         known = await self._events.find(event.event_id)
         if known is not None and known.position is not None:
             return known
-        for _ in range(_MOST_TRIES):
+        for attempt in range(_MOST_TRIES):
             room = await self._rooms.get(room_id)
             async with room.lock:
                 chain = _chain_of(room)
@@ -270,8 +288,15 @@ class AppendEvent:
                 try:
                     return (await self._database.write(append, batch)).events[0]
                 except RoomMoved:
-                    self._rooms.drop(room_id)
+                    await self._give_way(room_id, attempt)
         raise _too_busy()
+
+    async def _give_way(self, room_id: str, attempt: int) -> None:
+        """Another process was first: judge again, sooner or later than others who want the same."""
+        self._rooms.drop(room_id)
+        if attempt:
+            share = self._randomness.bytes(1)[0] / 255
+            await asyncio.sleep(share * min(_LONGEST_PAUSE_S, 0.002 * 2**attempt))
 
     async def build(self, room: Room, draft: EventDraft) -> Event:
         """A signed and allowed event on top of the room that is not written: what an invite over federation needs."""

@@ -106,6 +106,9 @@ class SyncHub:
         while watched.stale:
             watched.stale = False
             memberships = await self._database.read(load_memberships, user_id)
+            if self._watched.get(user_id) is not watched:
+                # Forgotten meanwhile, and with it what happened meanwhile.
+                return await self.watch(user_id)
             if not watched.stale:
                 watched.memberships = {found.room_id: found for found in memberships}
         return watched
@@ -124,7 +127,7 @@ class SyncHub:
 
     async def wait(self, watched: Watched, since: SyncToken, seconds: float) -> bool:
         """Wait for news after `since`; False when there were none in time."""
-        if watched.has_news(since):
+        if watched.has_news(since) or self._watched.get(watched.user_id) is not watched:
             return True
         if self.releasing:
             return False

@@ -70,7 +70,8 @@ class SignIn:
 
     def __init__(self, context: PluginContext, settings: OauthLoginSettings) -> None:
         self._context = context
-        self._trusted = tuple(settings.trusted_clients)
+        # The server's own pages ask people themselves before they let a client in.
+        self._trusted = (f"{context.public_baseurl}/_starling/client/oauth2/", *settings.trusted_clients)
         self._cookies: SealedCookies | None = None
         self.providers: dict[str, Provider] = {}
         for one in settings.providers:
