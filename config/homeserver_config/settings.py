@@ -12,8 +12,10 @@ from homeserver_config.sections.application_services import ApplicationServiceSe
 from homeserver_config.sections.caches import CacheSettings
 from homeserver_config.sections.cluster import ClusterSettings
 from homeserver_config.sections.database import DatabaseSettings
+from homeserver_config.sections.email import EmailSettings
 from homeserver_config.sections.federation import FederationSettings
 from homeserver_config.sections.guests import GuestSettings
+from homeserver_config.sections.identity_servers import IdentityServerSettings
 from homeserver_config.sections.listeners import ListenerSettings
 from homeserver_config.sections.logging import LoggingSettings
 from homeserver_config.sections.media import MediaSettings
@@ -35,7 +37,14 @@ from homeserver_config.sections.well_known import WellKnownSettings
 from homeserver_config.values import Section
 
 # What runs when the settings list no plugins; a list of one's own takes their place.
-DEFAULT_PLUGINS = ("password_login", "registration_tokens", "media_disk", "media_thumbnails", "push_gateway")
+DEFAULT_PLUGINS = (
+    "password_login",
+    "registration_tokens",
+    "media_disk",
+    "media_thumbnails",
+    "push_gateway",
+    "push_email",
+)
 
 
 class Settings(Section):
@@ -50,6 +59,8 @@ class Settings(Section):
     sessions: SessionSettings = SessionSettings()
     oauth_provider: OAuthProviderSettings = OAuthProviderSettings()
     passwords: PasswordSettings = PasswordSettings()
+    email: EmailSettings = EmailSettings()
+    identity_servers: IdentityServerSettings = IdentityServerSettings()
     rate_limits: RateLimitSettings = RateLimitSettings()
     rooms: RoomSettings = RoomSettings()
     media: MediaSettings = MediaSettings()
@@ -73,6 +84,12 @@ class Settings(Section):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"the plugin {name} is listed twice")
+        return self
+
+    @model_validator(mode="after")
+    def _addresses_can_be_confirmed(self) -> Self:
+        if self.registration.email == "required" and not self.email.enabled:
+            raise ValueError("registration.email is required, but email.enabled is false")
         return self
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from homeserver.app.email import EmailParts
 from homeserver.app.plugins import PluginParts
 from homeserver.runtime.background import BackgroundTasks
 from homeserver.runtime.clock import Clock
@@ -73,6 +74,7 @@ def build_accounts(
     device_rows: Sequence[DeviceRows],
     observers: Sequence[AccountObserver],
     plugins: PluginParts,
+    email: EmailParts,
     more_methods: Sequence[LoginMethod] = (),
     more_stages: Sequence[AuthStage] = (),
 ) -> AccountParts:
@@ -102,7 +104,7 @@ def build_accounts(
     )
     methods: list[LoginMethod] = [login_tokens, *more_methods]
     if settings.sessions.password_login:
-        methods.insert(0, PasswordLogin(server_name, check, limits))
+        methods.insert(0, PasswordLogin(server_name, check, limits, email.addresses))
     sessions = Sessions(
         settings.sessions,
         database,
@@ -115,8 +117,9 @@ def build_accounts(
     )
     stages: list[AuthStage] = [
         DummyStage(),
-        PasswordStage(server_name, database, check),
+        PasswordStage(server_name, database, check, email.addresses),
         RegistrationTokenStage(clock),
+        *email.stages,
         *more_stages,
     ]
     if settings.registration.terms_url is not None:
@@ -139,6 +142,8 @@ def build_accounts(
         limits,
         plugins.registration_stages,
         plugins.registration_gate,
+        email.addresses,
+        email.stage_types,
     )
     return AccountParts(
         accounts=accounts,

@@ -13,6 +13,7 @@ import structlog
 from homeserver.app.accounts import build_accounts
 from homeserver.app.appservices import AppserviceParts
 from homeserver.app.cluster import Cluster
+from homeserver.app.email import EmailParts
 from homeserver.app.encryption import build_encryption
 from homeserver.app.federation import FederationParts
 from homeserver.app.figures import register_figures
@@ -128,6 +129,16 @@ class Homeserver:
         self.plugins = PluginParts(
             settings, self.database, self.clock, self.randomness, self.http, self.metrics, self.background
         )
+        self.email = EmailParts(
+            settings,
+            self.database,
+            self.clock,
+            self.randomness,
+            self.http,
+            self.signing_key,
+            self.limits,
+            self.plugins.sms_sender,
+        )
         self.rooms = build_rooms(
             settings,
             self.database,
@@ -177,9 +188,11 @@ class Homeserver:
                 ),
             ],
             self.plugins,
+            self.email,
             [self.appservices.login],
             oauth_stages(approvals),
         )
+        self.email.attach(self.accounts, self.rooms, self.profiles)
         self.oauth_provider: OAuthParts | None = None
         if settings.oauth_provider.enabled:
             self.oauth_provider = build_oauth_provider(
@@ -203,6 +216,7 @@ class Homeserver:
             self.account_data,
             self.limits,
             self.followers,
+            self.email,
         )
         self.media = build_media(
             settings,
@@ -252,6 +266,7 @@ class Homeserver:
         await self.cluster.join(self)
         await self.rooms.hub.start(self.background)
         await self.plugins.start(leases)
+        self.email.start(self.background)
         await leases.begin("search", lambda: self.followers.start([self.search_index]))
         if self.federation is not None:
             await self.federation.start(leases, self.followers)

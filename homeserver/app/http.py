@@ -12,7 +12,6 @@ from homeserver.client_api.account_deactivation import AccountDeactivationApi
 from homeserver.client_api.admin import AdminApi
 from homeserver.client_api.admin_application_services import AdminApplicationServicesApi
 from homeserver.client_api.admin_register import AdminRegisterApi
-from homeserver.client_api.administrative_contact import AdministrativeContactApi
 from homeserver.client_api.appservice_ping import AppservicePingApi
 from homeserver.client_api.auth_fallback import AuthFallbackApi, fallback_forms
 from homeserver.client_api.authed_content_repo import AuthedContentRepoApi
@@ -84,6 +83,7 @@ def client_routes(server: Homeserver) -> list[Route]:
     capabilities = Capabilities(
         more=hooks.capabilities(),
         get_login_token=settings.sessions.login_tokens,
+        third_party_ids=server.email.has_addresses,
         forget_on_leave=settings.rooms.forget_on_leave,
         default_room_version=settings.rooms.default_room_version,
     )
@@ -104,10 +104,14 @@ def client_routes(server: Homeserver) -> list[Route]:
                 RefreshApi(accounts.sessions),
                 LoginTokenApi(accounts.login_tokens, accounts.interactive_auth),
                 WhoamiApi(),
-                AuthFallbackApi(accounts.interactive_auth, fallback_forms(settings.registration.terms_url)),
-                AdministrativeContactApi(),
-                PasswordManagementApi(accounts.accounts, accounts.passwords, accounts.interactive_auth),
-                AccountDeactivationApi(accounts.accounts, accounts.interactive_auth),
+                AuthFallbackApi(
+                    accounts.interactive_auth, fallback_forms(settings.registration.terms_url), server.email.page
+                ),
+                *server.email.apis(),
+                PasswordManagementApi(
+                    accounts.accounts, accounts.passwords, accounts.interactive_auth, reset=server.email.password_reset
+                ),
+                AccountDeactivationApi(accounts.accounts, accounts.interactive_auth, server.email.bindings),
                 OpenIdApi(server.openid),
                 DeviceManagementApi(accounts.devices, accounts.interactive_auth),
                 ProfileApi(server.profiles),
@@ -126,8 +130,8 @@ def client_routes(server: Homeserver) -> list[Route]:
                 *([] if oauth is None else oauth.apis),
                 KeyBackupApi(encryption.backups),
                 ToDeviceApi(encryption.to_device),
-                CreateRoomApi(rooms.create, rooms.directory),
-                RoomMembershipApi(rooms.membership, rooms.directory, rooms.read),
+                CreateRoomApi(rooms.create, rooms.directory, server.email.invitations),
+                RoomMembershipApi(rooms.membership, rooms.directory, rooms.read, server.email.invitations),
                 RoomSendApi(rooms.send),
                 RoomsApi(rooms.read, rooms.timeline, rooms.client_events, server.user_news),
                 RelationsApi(rooms.relations, rooms.client_events, server.user_news),

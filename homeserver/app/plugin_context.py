@@ -5,7 +5,7 @@ Plugins are made before the services whose gates they stand at, so the services 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,9 @@ import structlog
 
 from homeserver.plugin_api.accounts import Account, RegistrationAttempt
 from homeserver.plugin_api.context import PluginContext
-from homeserver.protocol.errors import MatrixError, bad_json, missing_param
-from homeserver.services.accounts.user_ids import identified_user_ids, user_id_of
+from homeserver.plugin_api.mail import MailPart
+from homeserver.protocol.errors import MatrixError, bad_json, missing_param, unknown
+from homeserver.services.accounts.user_ids import find_user_ids, user_id_of
 from homeserver.services.plugin_events import follower_name
 from homeserver.services.plugin_gates import LiveRoomView
 from homeserver.services.rooms.create_room import NewRoom
@@ -23,6 +24,7 @@ from homeserver.storage import plugin_data, registration_tokens
 
 if TYPE_CHECKING:
     from homeserver.app.accounts import AccountParts
+    from homeserver.app.email import EmailParts
     from homeserver.app.rooms import RoomParts
     from homeserver.plugin_api.hooks import Hooks
     from homeserver.plugin_api.rooms import RoomRequest, RoomView
@@ -32,8 +34,10 @@ if TYPE_CHECKING:
     from homeserver.runtime.randomness import Randomness
     from homeserver.services.accounts.password_check import PasswordCheck
     from homeserver.services.followers import Followers
+    from homeserver.services.mail.outbox import Outbox
     from homeserver.services.plugin_events import PluginEvents
     from homeserver.services.profiles import Profiles
+    from homeserver.services.push.pushers import Pushers
     from homeserver.services.rate_limiter import RateLimits
     from homeserver.storage.accounts import User
     from homeserver.storage.database import Database
@@ -52,6 +56,8 @@ class AttachedParts:
     profiles: Profiles
     followers: Followers
     event_followers: Mapping[str, PluginEvents]
+    email: EmailParts
+    pushers: Pushers
 
 
 class PluginContexts:
@@ -101,6 +107,8 @@ class PluginContexts:
             accounts=_Accounts(self, plugin, self._settings.server.server_name, self._database, self._clock),
             event_log=_EventLog(self, plugin),
             jobs=_Jobs(plugin, self._background),
+            mail=_Mail(self),
+            pushers=_Pushers(self),
         )
 
 
@@ -229,7 +237,7 @@ class _Accounts:
             raise missing_param("`password` is missing.")
         if not isinstance(password, str):
             raise bad_json("`password` must be a string.")
-        user_ids = identified_user_ids(login, self._server_name)
+        user_ids = await find_user_ids(login, self._server_name, self._contexts.parts.email.addresses)
         self._contexts.parts.limits.take("login_account", user_ids[-1])
         return as_account(await self._contexts.parts.password_check.check(user_ids, password, address))
 
@@ -248,6 +256,10 @@ class _Accounts:
 
     async def set_profile_field(self, user_id: str, key: str, value: Any) -> None:
         await self._contexts.parts.profiles.set_field(user_id, key, {key: value})
+
+    async def addresses(self, user_id: str, medium: str) -> list[str]:
+        found = await self._contexts.parts.email.addresses.of_user(user_id)
+        return [one.address for one in found if one.medium == medium]
 
     async def add_registration_token(self, token: str, uses_allowed: int | None, expires_ms: int | None) -> None:
         now_ms = self._clock.now_ms()
@@ -284,6 +296,47 @@ class _Jobs:
 
     def start(self, name: str, coroutine: Coroutine[Any, Any, object]) -> None:
         self._background.start(f"plugin {self._plugin}: {name}", coroutine)
+
+
+class _Pushers:
+    """Implements `PusherAccess`."""
+
+    def __init__(self, contexts: PluginContexts) -> None:
+        self._contexts = contexts
+
+    async def delete(self, user_id: str, app_id: str, pushkey: str) -> None:
+        body = {"app_id": app_id, "pushkey": pushkey, "kind": None}
+        await self._contexts.parts.pushers.set(user_id, None, body)
+
+
+class _Mail:
+    """Implements `MailAccess`."""
+
+    def __init__(self, contexts: PluginContexts) -> None:
+        self._contexts = contexts
+
+    @property
+    def enabled(self) -> bool:
+        return self._contexts.parts.email.outbox is not None
+
+    @property
+    def _outbox(self) -> Outbox:
+        outbox = self._contexts.parts.email.outbox
+        if outbox is None:
+            raise unknown("This server sends no e-mail.", 503)
+        return outbox
+
+    def part(self, template: str, values: Mapping[str, str | Sequence[MailPart]]) -> MailPart:
+        return self._outbox.templates.part(template, values)
+
+    async def send(
+        self,
+        recipient: str,
+        template: str,
+        values: Mapping[str, str | Sequence[MailPart]],
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        await self._outbox.send(self._outbox.make(recipient, template, values, headers))
 
 
 def as_account(user: User) -> Account:

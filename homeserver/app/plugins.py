@@ -25,6 +25,7 @@ from homeserver.web.endpoint import Route, routes_of
 
 if TYPE_CHECKING:
     from homeserver.app.accounts import AccountParts
+    from homeserver.app.email import EmailParts
     from homeserver.app.rooms import RoomParts
     from homeserver.plugin_api.hooks import Hooks
     from homeserver.runtime.background import BackgroundTasks
@@ -74,6 +75,7 @@ class PluginParts:
         self._transports = self.hooks.push_transports()
         self._stages = self.hooks.auth_stages()
         self.pushers = Pushers(settings.push, database, clock, self._transports)
+        self.sms_sender = self.hooks.sms_sender()
         self.turn_credentials = self.hooks.turn_credentials()
         self._feeds = {observer.plugin: PluginEvents(observer) for observer in self.hooks.event_observers()}
         self._delivery: PushDelivery | None = None
@@ -122,13 +124,16 @@ class PluginParts:
         ignored: IgnoredUsers,
         limits: RateLimits,
         followers: Followers,
+        email: EmailParts,
     ) -> None:
         """Hand in the services: plugins' contexts work from here on, and push can be built."""
         self.gates.attach(rooms.events)
         self._followers = followers
         check = PasswordCheck(self._database, accounts.passwords, limits)
         self._contexts.attach(
-            AttachedParts(self.hooks, rooms, accounts, check, limits, profiles, followers, self._feeds)
+            AttachedParts(
+                self.hooks, rooms, accounts, check, limits, profiles, followers, self._feeds, email, self.pushers
+            )
         )
         push = self._settings.push
         payloads = NotificationPayloads(

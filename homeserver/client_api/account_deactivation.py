@@ -19,6 +19,7 @@ from homeserver.web.runner import check_body
 if TYPE_CHECKING:
     from homeserver.services.accounts.accounts import Accounts
     from homeserver.services.accounts.user_interactive_auth import UserInteractiveAuth
+    from homeserver.services.third_party_ids.bindings import Bindings
 
 
 class _DeactivateBody(msgspec.Struct):
@@ -27,9 +28,14 @@ class _DeactivateBody(msgspec.Struct):
 
 
 class AccountDeactivationApi:
-    def __init__(self, accounts: Accounts, interactive_auth: UserInteractiveAuth) -> None:
+    """`bindings` is None where no address is published through this server."""
+
+    def __init__(
+        self, accounts: Accounts, interactive_auth: UserInteractiveAuth, bindings: Bindings | None = None
+    ) -> None:
         self._accounts = accounts
         self._interactive_auth = interactive_auth
+        self._bindings = bindings
 
     @endpoint(
         "POST",
@@ -49,5 +55,7 @@ class AccountDeactivationApi:
             )
             kept = dict(authorised.body)
         await self._accounts.deactivate(user_id, erase=bool(kept.get("erase")))
-        # This server binds nothing to identity servers, so there is nothing that could fail to be unbound.
-        return {"id_server_unbind_result": "success"}
+        if self._bindings is None:
+            # Nothing was ever bound, so there is nothing that could fail to be unbound.
+            return {"id_server_unbind_result": "success"}
+        return {"id_server_unbind_result": await self._bindings.unbind_all(user_id)}

@@ -1,6 +1,6 @@
 """`/account/3pid` and its relatives, on a server that keeps no e-mail addresses and telephone numbers.
 
-A plugin that keeps them mounts endpoints of its own instead.
+A server that keeps some mounts `third_party_ids.py` instead.
 
 Spec: client-server-api #adding-account-administrative-contact-information
 """
@@ -32,6 +32,12 @@ class BindBody(msgspec.Struct):
 
 class PostBody(msgspec.Struct):
     three_pid_creds: dict[str, Any]
+
+
+class RemoveBody(msgspec.Struct):
+    medium: str
+    address: str
+    id_server: str | None = None
 
 
 class AdministrativeContactApi:
@@ -71,6 +77,12 @@ class AdministrativeContactApi:
     @endpoint("POST", v3("/account/3pid"), operation="post3PIDs", body=PostBody)
     async def post(self, request: Request, requester: Requester, body: PostBody) -> JsonValue:
         raise _denied()
+
+    @endpoint("POST", v3("/account/3pid/delete"), operation="delete3pidFromAccount", body=RemoveBody)
+    @endpoint("POST", v3("/account/3pid/unbind"), operation="unbind3pidFromAccount", body=RemoveBody)
+    async def remove(self, request: Request, requester: Requester, body: RemoveBody) -> JsonValue:
+        # There is nothing to remove, and no identity server that knows of it through this server.
+        return {"id_server_unbind_result": "no-support"}
 
 
 def _denied() -> MatrixError:

@@ -11,12 +11,13 @@ import msgspec
 
 from homeserver.client_api.bodies import Reason, UserAndReason
 from homeserver.client_api.paths import v3
-from homeserver.protocol.errors import MatrixError, invalid_param
+from homeserver.protocol.errors import invalid_param, missing_param
 from homeserver.protocol.identifiers import is_room_id
 from homeserver.services.accounts.tokens import check_not_suspended
 from homeserver.services.rooms.aliases import RoomDirectory
 from homeserver.services.rooms.membership import MembershipService
 from homeserver.services.rooms.read_room import ReadRoom
+from homeserver.services.third_party_ids.invites import InviteByAddress, ThirdPartyInvitations
 from homeserver.web.endpoint import Auth, endpoint
 from homeserver.web.request import Request
 from homeserver.web.requester import Requester
@@ -35,6 +36,7 @@ class InviteBody(msgspec.Struct):
     user_id: str | None = None
     reason: str | None = None
     id_server: str | None = None
+    id_access_token: str | None = None
     medium: str | None = None
     address: str | None = None
 
@@ -42,10 +44,17 @@ class InviteBody(msgspec.Struct):
 class RoomMembershipApi:
     """The endpoints that change who is in a room."""
 
-    def __init__(self, membership: MembershipService, directory: RoomDirectory, rooms: ReadRoom) -> None:
+    def __init__(
+        self,
+        membership: MembershipService,
+        directory: RoomDirectory,
+        rooms: ReadRoom,
+        third_party: ThirdPartyInvitations,
+    ) -> None:
         self._membership = membership
         self._directory = directory
         self._rooms = rooms
+        self._third_party = third_party
 
     @endpoint(
         "POST",
@@ -115,11 +124,9 @@ class RoomMembershipApi:
     async def invite_user(self, request: Request, requester: Requester, body: InviteBody) -> dict[str, Any]:
         check_not_suspended(requester)
         if body.user_id is None:
-            if body.medium is not None and body.address is not None:
-                raise MatrixError(
-                    "M_THREEPID_DENIED", "This server invites people by their user id only, not by address.", 403
-                )
-            raise MatrixError("M_MISSING_PARAM", "`user_id` says whom to invite.", 400)
+            wanted = _invite_by_address(body)
+            await self._third_party.invite(requester.user_id, request.path["roomId"], wanted, body.reason)
+            return {}
         await self._membership.invite(requester.user_id, request.path["roomId"], body.user_id, body.reason)
         return {}
 
@@ -155,3 +162,11 @@ class RoomMembershipApi:
         if not is_room_id(id_or_alias):
             raise invalid_param(f"{id_or_alias!r} is neither a room id nor a room alias.")
         return id_or_alias, via
+
+
+def _invite_by_address(body: InviteBody) -> InviteByAddress:
+    if body.medium is None and body.address is None:
+        raise missing_param("`user_id` says whom to invite.")
+    if body.id_server is None or body.id_access_token is None or body.medium is None or body.address is None:
+        raise missing_param("An address needs `medium`, `address`, `id_server` and `id_access_token`.")
+    return InviteByAddress(body.id_server, body.id_access_token, body.medium, body.address)

@@ -21,9 +21,11 @@ from homeserver.plugin_api.context import (
     Jobs,
     KeyValueStore,
     PluginContext,
+    PusherAccess,
     RoomAccess,
 )
 from homeserver.plugin_api.implementations import PluginError
+from homeserver.plugin_api.mail import MailAccess, MailPart
 from homeserver.plugin_api.markers import hookimpl
 from homeserver.plugin_api.media import (
     MediaStore,
@@ -34,9 +36,10 @@ from homeserver.plugin_api.media import (
     ThumbnailSize,
 )
 from homeserver.plugin_api.pages import error_page, page
-from homeserver.plugin_api.push import DeliveryFailed, Notification, Pusher, PushTransport
+from homeserver.plugin_api.push import DeliveryFailed, DigestTransport, Notification, Pusher, PushTransport
 from homeserver.plugin_api.rooms import RoomRequest, RoomView
 from homeserver.plugin_api.sso import SsoProvider, check_redirect_url, with_login_token
+from homeserver.plugin_api.third_party_ids import SmsSender
 from homeserver.protocol.errors import (
     JsonValue,
     MatrixError,
@@ -68,6 +71,7 @@ __all__ = [
     "Clock",
     "CountedUse",
     "DeliveryFailed",
+    "DigestTransport",
     "Duration",
     "Event",
     "EventDraft",
@@ -81,6 +85,8 @@ __all__ = [
     "LoginAttempt",
     "LoginMethod",
     "LoginRequest",
+    "MailAccess",
+    "MailPart",
     "MatrixError",
     "MediaStore",
     "NotAnImage",
@@ -89,6 +95,7 @@ __all__ = [
     "PluginError",
     "PushTransport",
     "Pusher",
+    "PusherAccess",
     "Randomness",
     "RegistrationAttempt",
     "RegistrationTokenUse",
@@ -100,6 +107,7 @@ __all__ = [
     "RoomView",
     "Secret",
     "Section",
+    "SmsSender",
     "SsoProvider",
     "StageFinding",
     "Thumbnail",

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from structlog.typing import FilteringBoundLogger
 
 from homeserver.plugin_api.accounts import Account
+from homeserver.plugin_api.mail import MailAccess
 from homeserver.plugin_api.rooms import RoomRequest, RoomView
 from homeserver.runtime.clock import Clock
 from homeserver.runtime.http_client import HttpClient
@@ -94,6 +95,9 @@ class AccountAccess(Protocol):
     async def set_profile_field(self, user_id: str, key: str, value: Any) -> None:
         """Set one field of a local user's profile."""
 
+    async def addresses(self, user_id: str, medium: str) -> list[str]:
+        """The confirmed addresses of a user, `medium` being `email` or `msisdn`."""
+
     async def add_registration_token(self, token: str, uses_allowed: int | None, expires_ms: int | None) -> None:
         """Make sure that this registration token exists, with these limits."""
 
@@ -106,6 +110,13 @@ class EventLog(Protocol):
 
     async def rewind(self, position: int) -> None:
         """Be told again of everything after `position`; 0 for the whole history."""
+
+
+class PusherAccess(Protocol):
+    """The pushers of this server's users."""
+
+    async def delete(self, user_id: str, app_id: str, pushkey: str) -> None:
+        """Take a pusher away; nothing happens if there is none."""
 
 
 class Jobs(Protocol):
@@ -138,6 +149,8 @@ class PluginContext:
     accounts: AccountAccess
     event_log: EventLog
     jobs: Jobs
+    mail: MailAccess
+    pushers: PusherAccess
 
 
 ContextMaker = Callable[[str], PluginContext]

@@ -20,6 +20,7 @@ from homeserver.plugin_api.media import MediaStore, Thumbnailer
 from homeserver.plugin_api.push import Notification, Pusher, PushTransport
 from homeserver.plugin_api.rooms import RoomRequest, RoomView
 from homeserver.plugin_api.sso import SsoProvider
+from homeserver.plugin_api.third_party_ids import SmsSender
 from homeserver.protocol.errors import MatrixError
 from homeserver.protocol.event_builder import EventDraft
 from homeserver.protocol.events import Event
@@ -127,6 +128,10 @@ class Hooks:
     def turn_credentials(self, plugin: str | None = None) -> TurnCredentialSource | None:
         source: TurnCredentialSource | None = self._provided("provide_turn_credentials", plugin)
         return source
+
+    def sms_sender(self, plugin: str | None = None) -> SmsSender | None:
+        sender: SmsSender | None = self._provided("provide_sms_sender", plugin)
+        return sender
 
     def push_transports(self) -> dict[str, PushTransport]:
         """The transports by the kind of pusher they serve."""

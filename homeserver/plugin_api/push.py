@@ -4,9 +4,9 @@ The server decides who is notified of what, queues it and retries; a transport d
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 class DeliveryFailed(Exception):
@@ -54,11 +54,28 @@ class PushTransport(Protocol):
     def kind(self) -> str:
         """The `kind` of the pushers it serves, e.g. `http`."""
 
-    def check(self, pusher: Pusher) -> None:
-        """Whether this pusher could be served at all; MatrixError (M_INVALID_PARAM, M_MISSING_PARAM) if not."""
+    def check(self, pusher: Pusher) -> Awaitable[None] | None:
+        """Whether this pusher could be served at all; MatrixError (M_INVALID_PARAM, M_MISSING_PARAM) if not.
+
+        May be a plain or an async method.
+        """
 
     async def deliver(self, pusher: Pusher, notification: Notification) -> Collection[str]:
         """Deliver once. Returns the pushkeys that are of no use any more: their pushers are deleted.
 
         Raises DeliveryFailed, or anything else, to be asked again later.
         """
+
+
+@runtime_checkable
+class DigestTransport(PushTransport, Protocol):
+    """A transport that tells several notifications at once, and lets them gather before.
+
+    What waits is stored; what has been read or redacted in the meantime is left out.
+    """
+
+    async def due_ms(self, pusher: Pusher, oldest_ms: int) -> int:
+        """When (milliseconds since 1970) to deliver what is waiting, the oldest of it since `oldest_ms`."""
+
+    async def deliver_digest(self, pusher: Pusher, notifications: Sequence[Notification]) -> Collection[str]:
+        """Deliver once, oldest first; answers and failures as those of `deliver`."""

@@ -208,3 +208,12 @@ def test_a_plugin_listed_twice() -> None:
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         read_settings(None).server.server_name = "other"
+
+
+def test_addresses_cannot_be_demanded_without_email() -> None:
+    demanding = "registration:\n  email: required\n"
+    (mistake,) = mistakes(demanding)
+    assert "registration.email is required" in mistake
+    assert read_settings(demanding + "email:\n  enabled: true\n").registration.email == "required"
+    (mistake,) = mistakes("email:\n  from_address: nobody\n")
+    assert "noreply@example.org" in mistake

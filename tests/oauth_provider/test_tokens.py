@@ -251,3 +251,17 @@ async def test_a_server_may_do_without_all_of_it(tmp_path: Path) -> None:
         answer = await lite.server.client.get("/_matrix/client/v1/auth_metadata")
         assert (answer.status, answer.json["errcode"]) == (404, "M_UNRECOGNIZED")
         assert (await lite.server.client.get("/_starling/client/account")).status == 404
+
+
+async def test_attempts_are_logged_without_secrets(lite: Scene, app: App, capsys: pytest.CaptureFixture[str]) -> None:
+    code = await code_for(lite, app)
+    secrets = [PASSWORD, code, app.verifier, *lite.browser.cookies.values()]
+    await app.redeem(code)
+    secrets += [app.tokens["access_token"], app.tokens["refresh_token"]]
+    await app.refresh("wrong")
+    await app.redeem(code)
+    await app.form("revoke", token=app.tokens["access_token"])
+    written = capsys.readouterr().out
+    for event in ("authorization granted", "oauth session begun", "token refused", "used twice"):
+        assert event in written
+    assert [secret for secret in secrets if secret in written] == []

@@ -23,6 +23,7 @@ BUNDLED = [
     "media_thumbnails",
     "oauth_login",
     "password_login",
+    "push_email",
     "push_gateway",
     "registration_tokens",
     "turn_credentials",

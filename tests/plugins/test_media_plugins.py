@@ -43,6 +43,8 @@ async def test_they_run_and_end(tmp_path: Path) -> None:
             accounts=unused,
             event_log=unused,
             jobs=unused,
+            mail=unused,
+            pushers=unused,
         )
 
     found = find_plugins(entries({"name": "media_disk"}, {"name": "media_thumbnails", "settings": {"workers": 2}}))

@@ -38,6 +38,8 @@ class RateLimitSettings(Section):
     oauth_token: RateLimit = _limit(3, 60, "OAuth 2.0 tokens asked for and revoked, by client address.")
     registration: RateLimit = _limit(0.2, 5, "New accounts, by client address.")
     registration_token: RateLimit = _limit(0.1, 5, "Checks whether a registration token is valid, by client address.")
+    validation_request: RateLimit = _limit(0.05, 10, "Requests to confirm an address or number, by client address.")
+    validation_target: RateLimit = _limit(0.005, 5, "Messages to one e-mail address or number.")
     account: RateLimit = _limit(0.5, 10, "Changes of password, e-mail addresses and the like, by account.")
     profile: RateLimit = _limit(1, 20, "Changes of the profile, by account.")
     join: RateLimit = _limit(0.5, 30, "Joins and knocks, by account.")

@@ -25,4 +25,13 @@ class RegistrationSettings(Section):
         description="User names that people cannot choose; patterns with * and ?.",
     )
     terms_url: str | None = Field(default=None, description="The terms of use that newcomers must accept, a web page.")
+    email: Literal["off", "optional", "required"] = Field(
+        default="optional", description="Whether newcomers confirm an e-mail address; needs email.enabled."
+    )
+    email_domains: list[Glob] = Field(
+        default=[], description="Domains that addresses may have, e.g. example.org; empty means all. Also when added."
+    )
+    phone: Literal["off", "optional", "required"] = Field(
+        default="off", description="Whether newcomers confirm a telephone number; needs a plugin that sends SMS."
+    )
     auto_join_rooms: list[str] = Field(default=[], description="Aliases of rooms that every new account joins.")

@@ -13,11 +13,13 @@ from homeserver.plugin_api.hookspecs.media import MediaHooks
 from homeserver.plugin_api.hookspecs.push import PushHooks
 from homeserver.plugin_api.hookspecs.registration_and_login import AccountHooks
 from homeserver.plugin_api.hookspecs.rooms import RoomHooks
+from homeserver.plugin_api.hookspecs.third_party_ids import ThirdPartyIdHooks
 
 ALL_HOOKS: tuple[type, ...] = (
     EventHooks,
     RoomHooks,
     AccountHooks,
+    ThirdPartyIdHooks,
     MediaHooks,
     PushHooks,
     CallHooks,

@@ -20,6 +20,7 @@ from homeserver.storage import (
     filters,
     login_tokens,
     profiles,
+    third_party_ids,
 )
 from homeserver.storage import push_rules as push_rule_rows
 from homeserver.storage.accounts import User
@@ -240,6 +241,7 @@ def _deactivate(tx: Transaction, user_id: str, erase: bool, rows: Sequence[Devic
     login_tokens.delete_for_user(tx, user_id)
     browser_sessions.delete_for_user(tx, user_id)
     filters.delete_for_user(tx, user_id)
+    third_party_ids.delete_of_user(tx, user_id)
     if erase:
         profiles.store_profile(tx, user_id, Profile())
         account_data.delete_for_user(tx, user_id)

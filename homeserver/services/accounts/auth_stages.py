@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from homeserver.protocol.errors import bad_json, forbidden, missing_param
-from homeserver.services.accounts.user_ids import identified_user_ids
+from homeserver.services.accounts.user_ids import find_user_ids
+from homeserver.services.third_party_ids.ports import AddressOwners, NoAddresses
 from homeserver.storage import accounts, registration_tokens
 
 if TYPE_CHECKING:
@@ -57,10 +58,13 @@ class PasswordStage(_Stage):
     stage_type = PASSWORD
     proves_account = True
 
-    def __init__(self, server_name: str, database: Database, check: PasswordCheck) -> None:
+    def __init__(
+        self, server_name: str, database: Database, check: PasswordCheck, owners: AddressOwners | None = None
+    ) -> None:
         self._server_name = server_name
         self._database = database
         self._check = check
+        self._owners = owners or NoAddresses()
 
     async def is_available_to(self, user_id: str) -> bool:
         user = await self._database.read(accounts.find_user, user_id)
@@ -75,7 +79,7 @@ class PasswordStage(_Stage):
         if session.user_id is not None and "identifier" not in auth and "user" not in auth:
             user_ids = [session.user_id]
         else:
-            user_ids = identified_user_ids(auth, self._server_name)
+            user_ids = await find_user_ids(auth, self._server_name, self._owners)
         if session.user_id is not None and session.user_id not in user_ids:
             raise forbidden("This is the password of another account.")
         user = await self._check.check([session.user_id or user_ids[0]], password, address)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from homeserver.protocol.errors import bad_json, forbidden, missing_param
 from homeserver.services.accounts.tokens import hash_token
-from homeserver.services.accounts.user_ids import identified_user_ids
+from homeserver.services.accounts.user_ids import find_user_ids
+from homeserver.services.third_party_ids.ports import AddressOwners, NoAddresses
 from homeserver.storage import login_tokens
 
 if TYPE_CHECKING:
@@ -26,14 +27,17 @@ class PasswordLogin:
 
     flow: dict[str, Any] = {"type": "m.login.password"}  # noqa: RUF012 - read only
 
-    def __init__(self, server_name: str, check: PasswordCheck, limits: RateLimits) -> None:
+    def __init__(
+        self, server_name: str, check: PasswordCheck, limits: RateLimits, owners: AddressOwners | None = None
+    ) -> None:
         self._server_name = server_name
         self._check = check
         self._limits = limits
+        self._owners = owners or NoAddresses()
 
     async def login(self, request: LoginRequest) -> str:
         password = _text(request, "password")
-        user_ids = identified_user_ids(request.body, self._server_name)
+        user_ids = await find_user_ids(request.body, self._server_name, self._owners)
         self._limits.take("login_account", user_ids[-1])
         user = await self._check.check(user_ids, password, request.address)
         return user.user_id

@@ -8,6 +8,7 @@ Spec: client-server-api #legacy-account-registration
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from homeserver.protocol.errors import (
@@ -25,6 +26,7 @@ from homeserver.services.accounts.auth_stages import DUMMY, REGISTRATION_TOKEN, 
 from homeserver.services.accounts.ports import OpenRegistration
 from homeserver.services.accounts.sessions import ClientDetails
 from homeserver.services.accounts.user_ids import check_localpart, check_not_reserved, random_localpart, user_id_of
+from homeserver.services.third_party_ids.auth_stages import EMAIL_STAGE, MSISDN_STAGE, STAGES
 from homeserver.storage import accounts as account_rows
 from homeserver.storage import registration_tokens, ui_auth
 from homeserver.storage.accounts import User
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from homeserver.services.accounts.sessions import NewSession, Sessions
     from homeserver.services.accounts.user_interactive_auth import AuthorisedRequest, UserInteractiveAuth
     from homeserver.services.rate_limiter import RateLimits
+    from homeserver.services.third_party_ids.addresses import Addresses
     from homeserver.storage.database import Database, Transaction
     from homeserver_config.sections.guests import GuestSettings
     from homeserver_config.sections.registration import RegistrationSettings
@@ -51,7 +54,8 @@ _REMEMBERED = ("username", "device_id", "initial_device_display_name", "inhibit_
 class Registration:
     """Opens accounts for people, guests and application services.
 
-    `extra_stages` are auth stages everybody has to complete besides those the settings ask for.
+    `extra_stages` are auth stages everybody has to complete besides those the settings ask for. `address_stages` are
+    those of `m.login.email.identity` and `m.login.msisdn` that this server has; `addresses` keeps what they confirm.
     """
 
     def __init__(
@@ -70,6 +74,8 @@ class Registration:
         limits: RateLimits,
         extra_stages: Sequence[str] = (),
         gate: RegistrationGate | None = None,
+        addresses: Addresses | None = None,
+        address_stages: Sequence[str] = (),
     ) -> None:
         self._server_name = server_name
         self._settings = settings
@@ -83,7 +89,8 @@ class Registration:
         self._interactive_auth = interactive_auth
         self._appservices = appservices
         self._limits = limits
-        self._flow = _flow(settings, extra_stages)
+        self._flows = _flows(settings, extra_stages, address_stages)
+        self._addresses = addresses
         self._gate = gate or OpenRegistration()
 
     @property
@@ -93,8 +100,8 @@ class Registration:
 
     @property
     def flow(self) -> tuple[str, ...]:
-        """The auth stages everybody has to complete."""
-        return tuple(self._flow)
+        """The auth stages of the shortest way in: without an address where none is demanded."""
+        return tuple(self._flows[0])
 
     async def register(
         self, body: Mapping[str, Any], client: ClientDetails, access_token: str | None
@@ -167,7 +174,7 @@ class Registration:
                 # A client may come back with nothing but its session: what is remembered is the hash.
                 kept["password_hash"] = await self._passwords.hash(body["password"])
         return await self._interactive_auth.authorise(
-            _OPERATION, None, [self._flow], body.get("auth"), kept, client.address
+            _OPERATION, None, self._flows, body.get("auth"), kept, client.address
         )
 
     async def _open(
@@ -183,7 +190,7 @@ class Registration:
         )
         await self._gate.check_registration(user_id, client.address)
         session = None if body.get("inhibit_login") else self._sessions.plan(user_id, _client_of(body, client))
-        also = [_UseRequest(request).write, *([] if session is None else [session.write])]
+        also = [_UseRequest(request, user_id, self._addresses).write, *([] if session is None else [session.write])]
         if guest_id is not None:
             await self._accounts.upgrade_guest(guest_id, password_hash, also)
         else:
@@ -223,10 +230,12 @@ class Registration:
 
 
 class _UseRequest:
-    """Uses up the auth session, and the registration token that may be in it."""
+    """Uses up the auth session, and the registration token and the addresses that may be in it."""
 
-    def __init__(self, request: AuthorisedRequest) -> None:
+    def __init__(self, request: AuthorisedRequest, user_id: str, addresses: Addresses | None) -> None:
         self._session_id = request.session_id
+        self._user_id = user_id
+        self._addresses = addresses
 
     def write(self, tx: Transaction) -> None:
         completed = ui_auth.take_session(tx, self._session_id)
@@ -234,15 +243,30 @@ class _UseRequest:
             raise forbidden("This session has opened an account already.")
         if REGISTRATION_TOKEN in completed:
             registration_tokens.complete_use(tx, completed[REGISTRATION_TOKEN]["token"])
+        for stage in STAGES:
+            if stage in completed and self._addresses is not None:
+                self._addresses.write_new(tx, self._user_id, completed[stage])
 
 
-def _flow(settings: RegistrationSettings, extra_stages: Sequence[str]) -> list[str]:
-    flow = list(extra_stages)
+def _flows(
+    settings: RegistrationSettings, extra_stages: Sequence[str], address_stages: Sequence[str]
+) -> list[list[str]]:
+    """What newcomers complete. No flow is a part of another one, or the shorter would always win."""
+    shared = list(extra_stages)
     if settings.terms_url is not None:
-        flow.append(TERMS)
+        shared.append(TERMS)
     if settings.mode == "token":
-        flow.append(REGISTRATION_TOKEN)
-    return flow or [DUMMY]
+        shared.append(REGISTRATION_TOKEN)
+    choices: list[list[list[str]]] = []
+    for stage, wanted in ((EMAIL_STAGE, settings.email), (MSISDN_STAGE, settings.phone)):
+        if stage in address_stages and wanted != "off":
+            choices.append([[stage]] if wanted == "required" else [[], [stage]])
+    proofs = [[stage for choice in chosen for stage in choice] for chosen in product(*choices)]
+    # Whoever may confirm an address or a number, or neither, is not asked for both.
+    fewest = min(map(len, proofs))
+    proofs = [proof for proof in proofs if len(proof) <= max(1, fewest)]
+    needs_dummy = len(proofs) > 1 or not shared
+    return [[*shared, *(proof or ([DUMMY] if needs_dummy else []))] for proof in proofs]
 
 
 def _client_of(body: Mapping[str, Any], client: ClientDetails) -> ClientDetails:

@@ -13,6 +13,7 @@ from homeserver.protocol.identifiers import MAX_IDENTIFIER_BYTES, is_new_localpa
 
 if TYPE_CHECKING:
     from homeserver.runtime.randomness import Randomness
+    from homeserver.services.third_party_ids.ports import AddressOwners
 
 
 def user_id_of(localpart: str, server_name: str) -> str:
@@ -55,6 +56,24 @@ def identified_user_ids(body: Mapping[str, Any], server_name: str) -> list[str]:
     if user.partition(":")[2] != server_name:
         raise forbidden("This user belongs to another server.")
     return list(dict.fromkeys((user, user.lower())))
+
+
+async def find_user_ids(body: Mapping[str, Any], server_name: str, owners: AddressOwners) -> list[str]:
+    """The same with e-mail addresses and telephone numbers of accounts.
+
+    An address of nobody gives a user ID of nobody: whoever guesses learns no more than from a wrong password.
+    """
+    identifier = body.get("identifier")
+    named = identifier if isinstance(identifier, dict) else body if "user" not in body else {}
+    kind = named.get("type") if named is identifier else None
+    if kind == "m.id.phone":
+        country, number = _text(named, "country"), _text(named, "phone" if "phone" in named else "number")
+        return [await owners.find_owner_of_number(country, number) or user_id_of(f" {country} {number}", server_name)]
+    if kind == "m.id.thirdparty" or (kind is None and "medium" in named):
+        medium, address = _text(named, "medium"), _text(named, "address")
+        owner = await owners.find_owner(medium, address)
+        return [owner or user_id_of(f" {medium} {address.casefold()}", server_name)]
+    return identified_user_ids(body, server_name)
 
 
 def _named_user(body: Mapping[str, Any]) -> str:

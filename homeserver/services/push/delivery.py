@@ -6,11 +6,12 @@ How often it failed and when to try again is stored with the pusher, so that a r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
 
+from homeserver.plugin_api.push import DigestTransport, Notification
 from homeserver.services.push.pushers import as_pusher
 from homeserver.storage import pushers as rows
 from homeserver.storage.receipts import READ, READ_PRIVATE, Receipt
@@ -18,7 +19,7 @@ from homeserver.storage.unread import MAIN, load_read_up_to
 
 if TYPE_CHECKING:
     from homeserver.plugin_api.hooks import Hooks
-    from homeserver.plugin_api.push import Notification, PushTransport
+    from homeserver.plugin_api.push import PushTransport
     from homeserver.runtime.background import BackgroundTasks
     from homeserver.runtime.clock import Clock
     from homeserver.runtime.randomness import Randomness
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 50
 _BATCH = 20
+_MOST_IN_A_DIGEST = 200
 _FIRST_PAUSE_MS = 1_000
 _LONGEST_PAUSE_MS = 3_600_000
 _log = structlog.get_logger("homeserver.push")
@@ -111,6 +113,9 @@ class PushDelivery:
         wait_ms = (pusher.retry_ms or 0) - self._clock.now_ms()
         if wait_ms > 0:
             await self._clock.sleep(wait_ms / 1000)
+        transport = self._transports.get(pusher.kind)
+        if isinstance(transport, DigestTransport):
+            return await self._deliver_digest(pusher, transport)
         queued = await self._database.read(rows.load_queued, nid, _BATCH)
         if not queued:
             return await self._deliver_badge(pusher)
@@ -129,6 +134,47 @@ class PushDelivery:
         if not await self._hand_over(pusher, notification):
             return False
         await self._database.write(rows.finish_queued, pusher.nid, queued.position)
+        return True
+
+    async def _deliver_digest(self, pusher: StoredPusher, transport: DigestTransport) -> bool:
+        """Wait until what waits is due, and deliver what is still unread of it; False when nothing waits."""
+        self._badges.discard(pusher.nid)
+        queued = await self._database.read(rows.load_queued, pusher.nid, _MOST_IN_A_DIGEST)
+        notifications: list[Notification] = []
+        done: list[Queued] = []
+        for one in queued:
+            stored = await self._events.find(one.event_id)
+            if stored is None or stored.redacted_by is not None or await self._is_read(pusher.user_id, one):
+                await self._database.write(rows.finish_queued, pusher.nid, one.position)
+                continue
+            notification = await self._payloads.of_event(stored.event, pusher.user_id, one.tweaks)
+            changed = await self._hooks.transform_push_payload(as_pusher(pusher), notification)
+            done.append(one)
+            if changed is not None:
+                notifications.append(changed)
+        if not done:
+            return False
+        wait_ms = await transport.due_ms(as_pusher(pusher), done[0].created_ms) - self._clock.now_ms()
+        if wait_ms > 0:
+            # Much may be read, or the pusher gone, when it is due.
+            await self._clock.sleep(wait_ms / 1000)
+            return True
+        if notifications and not await self._hand_over_digest(pusher, transport, notifications):
+            return True
+        for one in done:
+            await self._database.write(rows.finish_queued, pusher.nid, one.position)
+        return True
+
+    async def _hand_over_digest(
+        self, pusher: StoredPusher, transport: DigestTransport, notifications: Sequence[Notification]
+    ) -> bool:
+        try:
+            async with self._slots, asyncio.timeout(self._settings.timeout.seconds):
+                rejected = await transport.deliver_digest(as_pusher(pusher), notifications)
+        except Exception as error:  # noqa: BLE001 (a plugin's transport may raise anything; all of it means: later)
+            await self._postpone(pusher, notifications[0], error)
+            return False
+        await self._reject(pusher, rejected)
         return True
 
     async def _deliver_badge(self, pusher: StoredPusher) -> bool:
@@ -155,11 +201,14 @@ class PushDelivery:
             await self._postpone(pusher, notification, error)
             return False
         self._told[pusher.nid] = int(changed.payload.get("counts", {}).get("unread", 0))
+        await self._reject(pusher, rejected)
+        return pusher.pushkey not in rejected
+
+    async def _reject(self, pusher: StoredPusher, rejected: Collection[str]) -> None:
         if rejected:
             await self._database.write(rows.delete_rejected, pusher.app_id, list(rejected))
             await self._pushers.reload(pusher.user_id)
             _log.info("pusher rejected by its gateway", user_id=pusher.user_id, app_id=pusher.app_id)
-        return pusher.pushkey not in rejected
 
     async def _postpone(self, pusher: StoredPusher, notification: Notification, error: Exception) -> None:
         if notification.event_id is None:

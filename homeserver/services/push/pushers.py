@@ -86,7 +86,7 @@ class Pushers:
             append = body.get("append", False)
             if not isinstance(append, bool):
                 raise bad_json("`append` must be true or false.")
-            pusher = self._checked(user_id, device_id, app_id, pushkey, body)
+            pusher = await self._checked(user_id, device_id, app_id, pushkey, body)
             await self._database.write(rows.store_pusher, pusher, append=append)
         await self.reload(user_id)
 
@@ -98,7 +98,7 @@ class Pushers:
         await self._database.write(rows.delete_of_user, user_id)
         await self.reload(user_id)
 
-    def _checked(
+    async def _checked(
         self, user_id: str, device_id: str | None, app_id: str, pushkey: str, body: Mapping[str, Any]
     ) -> NewPusher:
         if len(pushkey.encode("utf-8", "surrogatepass")) > _LONGEST_PUSHKEY_BYTES:
@@ -129,7 +129,9 @@ class Pushers:
         transport = self._transports.get(new.kind)
         if transport is None:
             raise invalid_param(f"This server has no pushers of the kind {new.kind!r}.")
-        transport.check(as_pusher(new))
+        pending = transport.check(as_pusher(new))
+        if pending is not None:
+            await pending
         self._check_gateway(data.get("url"))
         return new
 

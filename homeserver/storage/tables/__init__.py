@@ -23,6 +23,7 @@ from homeserver.storage.tables import (
     server_keys,
     sessions,
     sliding_sync,
+    third_party_ids,
     to_device,
     user_data,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "server_keys",
     "sessions",
     "sliding_sync",
+    "third_party_ids",
     "to_device",
     "user_data",
 ]

@@ -23,9 +23,11 @@ from homeserver.plugin_api import (
     RoomRequest,
     RoomView,
     Section,
+    SmsSender,
     endpoint,
     forbidden,
     hookimpl,
+    invalid_param,
 )
 
 
@@ -35,6 +37,24 @@ class GreeterSettings(Section):
     bot: str = Field(default="greeter", description="The user name of the bot that greets.")
     greeting: str = Field(default="Welcome!", description="What it says.")
     banned_words: list[str] = Field(default=[], description="Words nobody may say or use in names.")
+
+
+class Pigeons:
+    """Sends SMS by pigeon: what they carry is left in the plugin's store."""
+
+    def __init__(self, context: PluginContext) -> None:
+        self._context = context
+
+    async def canonical_number(self, country: str, number: str) -> str:
+        digits = "".join(character for character in number if character.isdigit())
+        if country != "GB" or not digits.startswith("07"):
+            raise invalid_param("Pigeons fly to British mobile telephones only.")
+        return "44" + digits[1:]
+
+    async def send(self, msisdn: str, text: str) -> None:
+        if msisdn.endswith("666"):
+            raise OSError("a hawk")
+        await self._context.store.put(f"sms/{msisdn}", text)
 
 
 class GreeterApi:
@@ -110,6 +130,12 @@ class Plugin:
     @hookimpl
     async def check_registration(self, attempt: RegistrationAttempt) -> None:
         self._check_words(attempt.user_id)
+
+    # Telephones
+
+    @hookimpl
+    def provide_sms_sender(self) -> SmsSender:
+        return Pigeons(self._context)
 
     # News
 
