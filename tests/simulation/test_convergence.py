@@ -31,6 +31,11 @@ def test_servers_agree_in_the_end() -> None:
     print(_told(os.environ.get("SIMULATION_SEEDS", "0-9")))
 
 
+def test_seeds_that_failed_once() -> None:
+    """133: a server that had left the room told nobody what it had sent before."""
+    print(_told("133"))
+
+
 def test_a_seed_takes_the_same_course_every_time() -> None:
     first, second = (_told("3").split()[2] for _ in range(2))
     assert first == second
