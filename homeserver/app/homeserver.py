@@ -78,8 +78,10 @@ class Homeserver:
         randomness: Randomness | None = None,
         discovery: Discovery | None = None,
         bus: Bus | None = None,
+        federation_http: HttpClient | None = None,
     ) -> None:
         """`discovery` finds other servers where the specification's way leads nowhere: closed networks, tests.
+        `federation_http` reaches them, in place of sockets.
 
         `bus` connects it with other processes on the same database, in place of Redis.
         """
@@ -114,6 +116,7 @@ class Homeserver:
                 self.signing_key,
                 self.http,
                 discovery,
+                federation_http,
             )
         federation = self.federation
         remote = federation.remote if federation is not None else NoRemoteServers()
