@@ -27,6 +27,7 @@ BUNDLED = [
     "push_gateway",
     "registration_tokens",
     "turn_credentials",
+    "web_push",
 ]
 
 
