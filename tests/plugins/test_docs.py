@@ -19,6 +19,7 @@ from homeserver_config import read_settings
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "plugins"
 BUNDLED = [
+    "call_log",
     "livekit",
     "media_disk",
     "media_thumbnails",
