@@ -12,6 +12,7 @@ from homeserver_config.sections.application_services import ApplicationServiceSe
 from homeserver_config.sections.caches import CacheSettings
 from homeserver_config.sections.cluster import ClusterSettings
 from homeserver_config.sections.database import DatabaseSettings
+from homeserver_config.sections.delayed_events import DelayedEventSettings
 from homeserver_config.sections.email import EmailSettings
 from homeserver_config.sections.federation import FederationSettings
 from homeserver_config.sections.guests import GuestSettings
@@ -63,6 +64,7 @@ class Settings(Section):
     identity_servers: IdentityServerSettings = IdentityServerSettings()
     rate_limits: RateLimitSettings = RateLimitSettings()
     rooms: RoomSettings = RoomSettings()
+    delayed_events: DelayedEventSettings = DelayedEventSettings()
     media: MediaSettings = MediaSettings()
     presence: PresenceSettings = PresenceSettings()
     push: PushSettings = PushSettings()

@@ -81,7 +81,7 @@ def client_routes(server: Homeserver) -> list[Route]:
         )
     hooks = server.plugins.hooks
     capabilities = Capabilities(
-        more=hooks.capabilities(),
+        more={**server.delayed_events.capabilities(), **hooks.capabilities()},
         get_login_token=settings.sessions.login_tokens,
         third_party_ids=server.email.has_addresses,
         forget_on_leave=settings.rooms.forget_on_leave,
@@ -117,7 +117,7 @@ def client_routes(server: Homeserver) -> list[Route]:
                 TagsApi(server.account_data),
                 FilterApi(accounts.filters),
                 PushrulesApi(server.push_rules),
-                VersionsApi({**FEATURES, **hooks.unstable_features()}),
+                VersionsApi({**FEATURES, **server.delayed_events.features(), **hooks.unstable_features()}),
                 CapabilitiesApi(capabilities),
                 WellknownApi(well_known),
                 SupportApi(settings.admin_contact),
@@ -130,7 +130,8 @@ def client_routes(server: Homeserver) -> list[Route]:
                 ToDeviceApi(encryption.to_device),
                 CreateRoomApi(rooms.create, rooms.directory, server.email.invitations),
                 RoomMembershipApi(rooms.membership, rooms.directory, rooms.read, server.email.invitations),
-                RoomSendApi(rooms.send),
+                RoomSendApi(rooms.send, server.delayed_events.delayed),
+                server.delayed_events.api(server.limits),
                 RoomsApi(rooms.read, rooms.timeline, rooms.client_events, server.user_news),
                 RelationsApi(rooms.relations, rooms.client_events, server.user_news),
                 RoomUpgradesApi(rooms.upgrade),
