@@ -19,6 +19,7 @@ from homeserver.client_api.capabilities import Capabilities, CapabilitiesApi
 from homeserver.client_api.content_repo import ContentRepoApi
 from homeserver.client_api.create_room import CreateRoomApi
 from homeserver.client_api.cross_signing import CrossSigningApi
+from homeserver.client_api.dehydrated_devices import DehydratedDevicesApi
 from homeserver.client_api.device_management import DeviceManagementApi
 from homeserver.client_api.directory import DirectoryApi
 from homeserver.client_api.filter import FilterApi
@@ -127,6 +128,7 @@ def client_routes(server: Homeserver) -> list[Route]:
                 ),
                 *([] if oauth is None else oauth.apis),
                 KeyBackupApi(encryption.backups),
+                DehydratedDevicesApi(accounts.dehydrated),
                 ToDeviceApi(encryption.to_device),
                 CreateRoomApi(rooms.create, rooms.directory, server.email.invitations),
                 RoomMembershipApi(rooms.membership, rooms.directory, rooms.read, server.email.invitations),

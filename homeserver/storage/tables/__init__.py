@@ -6,6 +6,7 @@ Row numbers end in `_nid` and never leave `homeserver.storage`.
 from homeserver.storage.tables import (
     accounts,
     application_services,
+    dehydrated_devices,
     delayed_events,
     destinations,
     device_keys,
@@ -33,6 +34,7 @@ from homeserver.storage.tables.metadata import metadata
 __all__ = [
     "accounts",
     "application_services",
+    "dehydrated_devices",
     "delayed_events",
     "destinations",
     "device_keys",
