@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from homeserver_config.sections.admin_contact import AdminContactSettings
 from homeserver_config.sections.application_services import ApplicationServiceSettings
 from homeserver_config.sections.caches import CacheSettings
+from homeserver_config.sections.calls import CallSettings
 from homeserver_config.sections.cluster import ClusterSettings
 from homeserver_config.sections.database import DatabaseSettings
 from homeserver_config.sections.delayed_events import DelayedEventSettings
@@ -65,6 +66,7 @@ class Settings(Section):
     rate_limits: RateLimitSettings = RateLimitSettings()
     rooms: RoomSettings = RoomSettings()
     delayed_events: DelayedEventSettings = DelayedEventSettings()
+    calls: CallSettings = CallSettings()
     media: MediaSettings = MediaSettings()
     presence: PresenceSettings = PresenceSettings()
     push: PushSettings = PushSettings()

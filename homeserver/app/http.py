@@ -48,6 +48,7 @@ from homeserver.client_api.room_send import RoomSendApi
 from homeserver.client_api.room_summary import RoomSummaryApi
 from homeserver.client_api.room_upgrades import RoomUpgradesApi
 from homeserver.client_api.rooms import RoomsApi
+from homeserver.client_api.rtc_transports import RtcTransportsApi, well_known_foci
 from homeserver.client_api.search import SearchApi
 from homeserver.client_api.sliding_sync import SlidingSyncApi
 from homeserver.client_api.sso_login_redirect import SsoLoginRedirectApi
@@ -75,10 +76,12 @@ def client_routes(server: Homeserver) -> list[Route]:
     """The client-server API."""
     settings, accounts, rooms, sync = server.settings, server.accounts, server.rooms, server.sync
     encryption = server.encryption
+    transports = settings.calls.rtc_transports
     well_known = None
     if settings.well_known.enabled:
         well_known = client_well_known(
-            settings.public_baseurl, {**server.plugins.hooks.well_known(), **settings.well_known.client_extra}
+            settings.public_baseurl,
+            {**well_known_foci(transports), **server.plugins.hooks.well_known(), **settings.well_known.client_extra},
         )
     hooks = server.plugins.hooks
     capabilities = Capabilities(
@@ -95,6 +98,7 @@ def client_routes(server: Homeserver) -> list[Route]:
             [
                 *media,
                 PusherApi(server.plugins.pushers),
+                *([RtcTransportsApi(transports)] if transports else []),
                 VoipApi(server.plugins.turn_credentials),
                 SsoLoginRedirectApi(server.plugins.sso, settings.public_baseurl),
                 LoginApi(accounts.sessions, well_known),
@@ -118,7 +122,14 @@ def client_routes(server: Homeserver) -> list[Route]:
                 TagsApi(server.account_data),
                 FilterApi(accounts.filters),
                 PushrulesApi(server.push_rules),
-                VersionsApi({**FEATURES, **server.delayed_events.features(), **hooks.unstable_features()}),
+                VersionsApi(
+                    {
+                        **FEATURES,
+                        "org.matrix.msc4143": bool(transports),
+                        **server.delayed_events.features(),
+                        **hooks.unstable_features(),
+                    }
+                ),
                 CapabilitiesApi(capabilities),
                 WellknownApi(well_known),
                 SupportApi(settings.admin_contact),
