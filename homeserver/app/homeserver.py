@@ -13,6 +13,7 @@ import structlog
 from homeserver.app.accounts import build_accounts
 from homeserver.app.appservices import AppserviceParts
 from homeserver.app.cluster import Cluster
+from homeserver.app.delayed_events import DelayedEventParts
 from homeserver.app.email import EmailParts
 from homeserver.app.encryption import build_encryption
 from homeserver.app.federation import FederationParts
@@ -154,6 +155,14 @@ class Homeserver:
             self.appservices.queries,
         )
         followers.membership = self.rooms.membership
+        self.delayed_events = DelayedEventParts(
+            settings,
+            self.database,
+            self.clock,
+            self.randomness,
+            self.rooms.send,
+            is_shared=self.cluster.is_shared,
+        )
         self.encryption = build_encryption(
             settings,
             self.database,
@@ -273,6 +282,7 @@ class Homeserver:
         if self.federation is not None:
             await self.federation.start(leases, self.followers)
         await self.appservices.start(leases)
+        await self.delayed_events.start(leases, self.background)
         if self.media is not None:
             self.media.start(self.background)
         self.sync.typing.start(self.background)
