@@ -181,6 +181,44 @@ def show_rejected(room_id: str, limit: int, config: str | None) -> None:
         click.echo("No event of this room was rejected or soft-failed.")
 
 
+@main.group()
+def media() -> None:
+    """Look after the files that were uploaded."""
+
+
+@media.command("migrate")
+@click.option("--from", "source", required=True, help="The plugin whose store has the files, e.g. media_disk.")
+@click.option("--to", "target", required=True, help="The plugin whose store shall have them, e.g. media_s3.")
+@click.option("--at-once", type=click.IntRange(1, 64), default=4, show_default=True, help="How many files at a time.")
+@_config_option
+def migrate_media(source: str, target: str, at_once: int, config: str | None) -> None:
+    """Copy all media from one store to another. Can be stopped, and run again: what is there already is passed over."""
+    settings = _settings(config)
+    if source == target:
+        _fail("--from and --to name the same plugin.")
+    from homeserver.app.media_migration import migrate
+    from homeserver.plugin_api.implementations import PluginError
+
+    try:
+        with click.progressbar(length=0, label="Copying", show_pos=True) as bar:
+
+            def show(total: int, done: int) -> None:
+                bar.length = total
+                bar.update(done - bar.pos)
+
+            report = asyncio.run(migrate(settings, source, target, at_once, show))
+    except (ConfigError, PluginError, ValueError) as error:
+        _fail(str(error))
+    click.echo(
+        f"Copied {report.copied} files ({report.copied_bytes} bytes); {report.there_already} were there already."
+    )
+    for store_id, reason in report.failed:
+        click.echo(f"FAULT  {store_id}: {reason}", err=True)
+    if report.failed:
+        _fail(f"{len(report.failed)} files were not copied. Mend what is wrong, and run this again.")
+    click.echo(f"Next: set `media.store: {target}`, restart, and run this once more for what was uploaded meanwhile.")
+
+
 def _settings(config: str | None) -> Settings:
     from homeserver.app.config_file import find_config
 

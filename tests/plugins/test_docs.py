@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "plugins"
 BUNDLED = [
     "media_disk",
+    "media_s3",
     "media_thumbnails",
     "oauth_login",
     "password_login",
@@ -55,7 +56,7 @@ def test_a_plugins_page_names_all_its_settings_and_its_example_is_right(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = DOCS / f"{name}.md"
-    for secret in ("club.token", "turn.secret", "corp.secret"):
+    for secret in ("club.token", "turn.secret", "corp.secret", "s3.secret"):
         (tmp_path / secret).write_text("secret\n")
     example = tmp_path / "homeserver.yaml"
     example.write_text(blocks_of(page, "yaml")[0])
