@@ -10,13 +10,16 @@ import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from homeserver import __version__
 from homeserver_config.reader import ConfigError, read_settings
 from homeserver_config.settings import Settings
+
+if TYPE_CHECKING:
+    from homeserver.app.backup import BackupReport
 
 _config_option = click.option(
     "-c",
@@ -217,6 +220,52 @@ def migrate_media(source: str, target: str, at_once: int, config: str | None) ->
     if report.failed:
         _fail(f"{len(report.failed)} files were not copied. Mend what is wrong, and run this again.")
     click.echo(f"Next: set `media.store: {target}`, restart, and run this once more for what was uploaded meanwhile.")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@_config_option
+def backup(folder: Path, config: str | None) -> None:
+    """Copy database, signing key and media into FOLDER, beside a running server. Again into the same: what is new."""
+    settings = _settings(config)
+    from homeserver.app.backup import BackupError, back_up
+    from homeserver.plugin_api.implementations import PluginError
+
+    try:
+        report = asyncio.run(back_up(settings, folder))
+    except (BackupError, ConfigError, PluginError, OSError) as error:
+        _fail(str(error))
+    _tell_of_copies("Backed up", report)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@_config_option
+def restore(folder: Path, config: str | None) -> None:
+    """Put what `backup` copied into FOLDER where the settings want it. Nothing that is there is overwritten."""
+    settings = _settings(config)
+    from homeserver.app.backup import BackupError, put_back
+    from homeserver.plugin_api.implementations import PluginError
+
+    try:
+        report = asyncio.run(put_back(settings, folder))
+    except (BackupError, ConfigError, PluginError, OSError) as error:
+        _fail(str(error))
+    _tell_of_copies("Restored", report)
+
+
+def _tell_of_copies(done: str, report: BackupReport) -> None:
+    media = report.media
+    click.echo(
+        f"{done} the signing key{', the database' if report.has_database else ''} and {media.copied} files of media."
+    )
+    click.echo(f"{media.there_already} files of media were there already.")
+    if not report.has_database:
+        click.echo("The database is PostgreSQL: use pg_dump and pg_restore for it, see docs/operate.md.")
+    for store_id, reason in media.failed:
+        click.echo(f"FAULT  {store_id}: {reason}", err=True)
+    if media.failed:
+        _fail(f"{len(media.failed)} files of media were not copied.")
 
 
 def _settings(config: str | None) -> Settings:
