@@ -10,13 +10,16 @@ import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from homeserver import __version__
 from homeserver_config.reader import ConfigError, read_settings
 from homeserver_config.settings import Settings
+
+if TYPE_CHECKING:
+    from homeserver.app.backup import BackupReport
 
 _config_option = click.option(
     "-c",
@@ -196,6 +199,90 @@ def show_rejected(room_id: str, limit: int, config: str | None) -> None:
         click.echo(f"    {one.reason or 'no reason was kept'}")
     if not refused:
         click.echo("No event of this room was rejected or soft-failed.")
+
+
+@main.group()
+def media() -> None:
+    """Look after the files that were uploaded."""
+
+
+@media.command("migrate")
+@click.option("--from", "source", required=True, help="The plugin whose store has the files, e.g. media_disk.")
+@click.option("--to", "target", required=True, help="The plugin whose store shall have them, e.g. media_s3.")
+@click.option("--at-once", type=click.IntRange(1, 64), default=4, show_default=True, help="How many files at a time.")
+@_config_option
+def migrate_media(source: str, target: str, at_once: int, config: str | None) -> None:
+    """Copy all media from one store to another. Can be stopped, and run again: what is there already is passed over."""
+    settings = _settings(config)
+    if source == target:
+        _fail("--from and --to name the same plugin.")
+    from homeserver.app.media_migration import migrate
+    from homeserver.plugin_api.implementations import PluginError
+
+    try:
+        with click.progressbar(length=0, label="Copying", show_pos=True) as bar:
+
+            def show(total: int, done: int) -> None:
+                bar.length = total
+                bar.update(done - bar.pos)
+
+            report = asyncio.run(migrate(settings, source, target, at_once, show))
+    except (ConfigError, PluginError, ValueError) as error:
+        _fail(str(error))
+    click.echo(
+        f"Copied {report.copied} files ({report.copied_bytes} bytes); {report.there_already} were there already."
+    )
+    for store_id, reason in report.failed:
+        click.echo(f"FAULT  {store_id}: {reason}", err=True)
+    if report.failed:
+        _fail(f"{len(report.failed)} files were not copied. Mend what is wrong, and run this again.")
+    click.echo(f"Next: set `media.store: {target}`, restart, and run this once more for what was uploaded meanwhile.")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@_config_option
+def backup(folder: Path, config: str | None) -> None:
+    """Copy database, signing key and media into FOLDER, beside a running server. Again into the same: what is new."""
+    settings = _settings(config)
+    from homeserver.app.backup import BackupError, back_up
+    from homeserver.plugin_api.implementations import PluginError
+
+    try:
+        report = asyncio.run(back_up(settings, folder))
+    except (BackupError, ConfigError, PluginError, OSError) as error:
+        _fail(str(error))
+    _tell_of_copies("Backed up", report)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@_config_option
+def restore(folder: Path, config: str | None) -> None:
+    """Put what `backup` copied into FOLDER where the settings want it. Nothing that is there is overwritten."""
+    settings = _settings(config)
+    from homeserver.app.backup import BackupError, put_back
+    from homeserver.plugin_api.implementations import PluginError
+
+    try:
+        report = asyncio.run(put_back(settings, folder))
+    except (BackupError, ConfigError, PluginError, OSError) as error:
+        _fail(str(error))
+    _tell_of_copies("Restored", report)
+
+
+def _tell_of_copies(done: str, report: BackupReport) -> None:
+    media = report.media
+    click.echo(
+        f"{done} the signing key{', the database' if report.has_database else ''} and {media.copied} files of media."
+    )
+    click.echo(f"{media.there_already} files of media were there already.")
+    if not report.has_database:
+        click.echo("The database is PostgreSQL: use pg_dump and pg_restore for it, see docs/operate.md.")
+    for store_id, reason in media.failed:
+        click.echo(f"FAULT  {store_id}: {reason}", err=True)
+    if media.failed:
+        _fail(f"{len(media.failed)} files of media were not copied.")
 
 
 def _settings(config: str | None) -> Settings:

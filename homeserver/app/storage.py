@@ -15,9 +15,9 @@ from homeserver_config.settings import Settings
 def build_database(settings: Settings) -> Database:
     """The database of `database.url`, not yet opened. Raises ValueError for an unknown kind."""
     url = settings.database_url
-    scheme, _, rest = url.partition("://")
-    if scheme == "sqlite":
-        path = Path(rest.removeprefix("/"))
+    scheme = url.partition("://")[0]
+    path = find_sqlite_path(settings)
+    if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         return SqliteDatabase(
             path,
@@ -32,3 +32,9 @@ def build_database(settings: Settings) -> Database:
             raise ValueError("PostgreSQL needs its driver: pip install 'starling-homeserver[postgres]'.") from None
         return PostgresDatabase(url, readers=settings.database.pool_size)
     raise ValueError(f"database.url begins with {scheme}://; sqlite:// and postgresql:// are known.")
+
+
+def find_sqlite_path(settings: Settings) -> Path | None:
+    """The database's file; None for PostgreSQL."""
+    scheme, _, rest = settings.database_url.partition("://")
+    return Path(rest.removeprefix("/")) if scheme == "sqlite" else None

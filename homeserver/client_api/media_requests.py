@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 from starlette.responses import Response
 
-from homeserver.client_api.media_answers import media_answer
+from homeserver.client_api.media_answers import content_disposition, media_answer, redirect_answer
 from homeserver.protocol.errors import unknown
 from homeserver.services.media.library import LONGEST_WAIT_MS, Library, Wanted
 from homeserver.services.media.thumbnail_sizes import ThumbnailRequest
@@ -48,6 +48,12 @@ async def download(library: Library, request: Request, *, public_only: bool = Fa
     media = await library.find(wanted_of(request, public_only=public_only))
     if media.size is None or media.sha256 is None:
         raise unknown("The content of this media is not here.", 502)
+    filename = request.path.get("fileName") or media.filename
+    if _may_redirect(request):
+        disposition = content_disposition(media.content_type, filename)
+        link = await library.find_link(media.store_id or "", media.content_type, disposition)
+        if link is not None:
+            return redirect_answer(link)
 
     async def open_range(start: int, end: int) -> AsyncIterator[bytes]:
         return await library.open(media, start, end)
@@ -57,7 +63,7 @@ async def download(library: Library, request: Request, *, public_only: bool = Fa
         open_range,
         size=media.size,
         content_type=media.content_type,
-        filename=request.path.get("fileName") or media.filename,
+        filename=filename,
         etag=media.sha256.hex()[:32],
         public=public_only,
     )
@@ -66,6 +72,11 @@ async def download(library: Library, request: Request, *, public_only: bool = Fa
 async def thumbnail(thumbnails: Thumbnails, request: Request, *, public_only: bool = False) -> Response:
     """The thumbnail; always whole, since it is small."""
     picture = await thumbnails.find(wanted_of(request, public_only=public_only), thumbnail_of(request))
+    filename = f"thumbnail.{_ENDINGS.get(picture.content_type, 'bin')}"
+    if _may_redirect(request):
+        link = await thumbnails.find_link(picture, content_disposition(picture.content_type, filename))
+        if link is not None:
+            return redirect_answer(link)
 
     async def open_range(start: int, end: int) -> AsyncIterator[bytes]:
         return await thumbnails.open(picture, start, end)
@@ -75,10 +86,15 @@ async def thumbnail(thumbnails: Thumbnails, request: Request, *, public_only: bo
         open_range,
         size=picture.size,
         content_type=picture.content_type,
-        filename=f"thumbnail.{_ENDINGS.get(picture.content_type, 'bin')}",
+        filename=filename,
         etag=picture.etag,
         public=public_only,
     )
+
+
+def _may_redirect(request: Request) -> bool:
+    """Signed URLs are for one method: others are answered here."""
+    return request.method == "GET" and request.query_bool("allow_redirect")
 
 
 def _edge(request: Request, name: str) -> int:

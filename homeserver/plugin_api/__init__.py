@@ -29,6 +29,7 @@ from homeserver.plugin_api.implementations import PluginError
 from homeserver.plugin_api.mail import MailAccess, MailPart
 from homeserver.plugin_api.markers import hookimpl
 from homeserver.plugin_api.media import (
+    MediaLinks,
     MediaStore,
     NotAnImage,
     Thumbnail,
@@ -89,6 +90,7 @@ __all__ = [
     "MailAccess",
     "MailPart",
     "MatrixError",
+    "MediaLinks",
     "MediaStore",
     "NotAnImage",
     "Notification",

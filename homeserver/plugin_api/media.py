@@ -1,10 +1,10 @@
 """What a media plugin provides: a place to keep files, and a maker of thumbnails.
-The two protocols the hooks `provide_media_store` and `provide_thumbnailer` return."""
+The protocols of what the hooks `provide_media_store` and `provide_thumbnailer` return."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 ThumbnailMethod = Literal["crop", "scale"]
 
@@ -50,6 +50,14 @@ class MediaStore(Protocol):
 
     async def exists(self, media_id: str) -> bool:
         """Whether `open` would find the id."""
+
+
+@runtime_checkable
+class MediaLinks(Protocol):
+    """What a media store may offer besides: URLs from which clients fetch the bytes themselves."""
+
+    async def find_link(self, media_id: str, content_type: str, content_disposition: str) -> str | None:
+        """A URL that works for a short time, if possible with these headers; None where there is none to be had."""
 
 
 class Thumbnailer(Protocol):

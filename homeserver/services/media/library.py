@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from homeserver.plugin_api.media import MediaLinks
 from homeserver.protocol.errors import MatrixError, not_found
 from homeserver.protocol.identifiers import is_server_name
 from homeserver.services.media.content_types import checked_content_type
@@ -93,6 +94,12 @@ class Library:
             return await self._store.open(store_id, start, end)
         except KeyError:
             raise not_found("The content of this media is gone.") from None
+
+    async def find_link(self, store_id: str, content_type: str, content_disposition: str) -> str | None:
+        """A URL from which a client may fetch the bytes itself, where the store has such."""
+        if not isinstance(self._store, MediaLinks):
+            return None
+        return await self._store.find_link(store_id, content_type, content_disposition)
 
     async def quarantine(self, server_name: str, media_id: str, by: str) -> None:
         """Withhold media from everybody; M_NOT_FOUND if this server does not have it."""

@@ -93,6 +93,10 @@ class Thumbnails:
         """The picture's bytes from `start` up to, without, `end`; M_NOT_FOUND if the store lost them."""
         return await self._library.open_stored(picture.store_id, start, end)
 
+    async def find_link(self, picture: Picture, content_disposition: str) -> str | None:
+        """A URL from which a client may fetch the picture itself, where the store has such."""
+        return await self._library.find_link(picture.store_id, picture.content_type, content_disposition)
+
     async def stop(self) -> None:
         """End what is being made."""
         await self._under_way.stop()
