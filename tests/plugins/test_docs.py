@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "plugins"
 BUNDLED = [
     "call_log",
+    "jwt_login",
     "livekit",
     "media_disk",
     "media_thumbnails",
@@ -58,7 +59,7 @@ def test_a_plugins_page_names_all_its_settings_and_its_example_is_right(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = DOCS / f"{name}.md"
-    for secret in ("club.token", "turn.secret", "corp.secret", "livekit.secret"):
+    for secret in ("club.token", "turn.secret", "corp.secret", "livekit.secret", "jwt.secret"):
         (tmp_path / secret).write_text("secret" * 8 + "\n")
     example = tmp_path / "homeserver.yaml"
     example.write_text(blocks_of(page, "yaml")[0])
