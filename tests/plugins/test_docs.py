@@ -29,6 +29,7 @@ BUNDLED = [
     "push_email",
     "push_gateway",
     "registration_tokens",
+    "totp",
     "turn_credentials",
     "web_push",
 ]
