@@ -13,6 +13,7 @@ import structlog
 from homeserver.app.accounts import build_accounts
 from homeserver.app.appservices import AppserviceParts
 from homeserver.app.cluster import Cluster
+from homeserver.app.delayed_events import DelayedEventParts
 from homeserver.app.email import EmailParts
 from homeserver.app.encryption import build_encryption
 from homeserver.app.federation import FederationParts
@@ -78,8 +79,10 @@ class Homeserver:
         randomness: Randomness | None = None,
         discovery: Discovery | None = None,
         bus: Bus | None = None,
+        federation_http: HttpClient | None = None,
     ) -> None:
         """`discovery` finds other servers where the specification's way leads nowhere: closed networks, tests.
+        `federation_http` reaches them, in place of sockets.
 
         `bus` connects it with other processes on the same database, in place of Redis.
         """
@@ -114,6 +117,7 @@ class Homeserver:
                 self.signing_key,
                 self.http,
                 discovery,
+                federation_http,
             )
         federation = self.federation
         remote = federation.remote if federation is not None else NoRemoteServers()
@@ -151,6 +155,14 @@ class Homeserver:
             self.appservices.queries,
         )
         followers.membership = self.rooms.membership
+        self.delayed_events = DelayedEventParts(
+            settings,
+            self.database,
+            self.clock,
+            self.randomness,
+            self.rooms.send,
+            is_shared=self.cluster.is_shared,
+        )
         self.encryption = build_encryption(
             settings,
             self.database,
@@ -270,6 +282,7 @@ class Homeserver:
         if self.federation is not None:
             await self.federation.start(leases, self.followers)
         await self.appservices.start(leases)
+        await self.delayed_events.start(leases, self.background)
         if self.media is not None:
             self.media.start(self.background)
         self.sync.typing.start(self.background)
