@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from oauth_kit import Browser
 from plugin_kit import server_with
 from server_kit import Server, User
 
@@ -150,6 +151,15 @@ async def test_sensitive_requests_ask_for_it_too(scene: Scene) -> None:
     assert (await scene.alice.ask("DELETE", path, {"auth": {**auth, "password": PASSWORD}})).status == 401
     both = {**auth, "password": PASSWORD + scene.code()}
     assert (await scene.alice.ask("DELETE", path, {"auth": both})).status == 200
+
+
+async def test_the_servers_own_login_page_asks_for_it_too(scene: Scene) -> None:
+    await scene.enrol()
+    for password, is_in in ((PASSWORD, False), (PASSWORD + scene.code(), True)):
+        browser = Browser(scene.server.client, scene.server.homeserver.settings.public_baseurl)
+        await browser.open("/_starling/client/account")
+        await browser.submit(username="alice", password=password)
+        assert ("Your account" in browser.text) is is_in
 
 
 async def test_it_is_removed_with_password_and_code_or_by_an_administrator(scene: Scene) -> None:
