@@ -76,7 +76,7 @@ def client_routes(server: Homeserver) -> list[Route]:
     """The client-server API."""
     settings, accounts, rooms, sync = server.settings, server.accounts, server.rooms, server.sync
     encryption = server.encryption
-    transports = settings.calls.rtc_transports
+    transports = [*settings.calls.rtc_transports, *server.plugins.hooks.rtc_transports()]
     well_known = None
     if settings.well_known.enabled:
         well_known = client_well_known(

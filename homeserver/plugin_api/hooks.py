@@ -129,6 +129,10 @@ class Hooks:
         source: TurnCredentialSource | None = self._provided("provide_turn_credentials", plugin)
         return source
 
+    def rtc_transports(self) -> list[Mapping[str, Any]]:
+        """Media servers for group calls."""
+        return self._collect("register_rtc_transports", id)
+
     def sms_sender(self, plugin: str | None = None) -> SmsSender | None:
         sender: SmsSender | None = self._provided("provide_sms_sender", plugin)
         return sender

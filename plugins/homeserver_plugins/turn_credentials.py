@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -91,11 +91,10 @@ class Plugin:
         return replace(notification, payload=payload, tweaks={"sound": "ring", **notification.tweaks})
 
     @hookimpl
-    def register_well_known(self) -> Mapping[str, Any]:
+    def register_rtc_transports(self) -> Sequence[Mapping[str, Any]]:
         if self._settings.livekit_url is None:
-            return {}
-        focus = {"type": "livekit", "livekit_service_url": self._settings.livekit_url}
-        return {"org.matrix.msc4143.rtc_foci": [focus]}
+            return []
+        return [{"type": "livekit", "livekit_service_url": self._settings.livekit_url}]
 
     async def credentials_for(self, user_id: str, *, is_guest: bool) -> TurnCredentials | None:
         settings = self._settings

@@ -176,6 +176,9 @@ async def test_pages_and_deletions(scene: Scene) -> None:
     assert (await scene.bob.client.request("DELETE", f"{CALLS}/{one}")).status == 200
     assert (await scene.bob.client.request("DELETE", f"{CALLS}/{one}")).status == 404
     assert len((await scene.log_of(scene.bob))["calls"]) == 4
+    last = page["next_batch"]
+    assert (await scene.bob.client.request("DELETE", f"{CALLS}/{last}")).status == 200
+    assert await scene.log_of(scene.bob, f"?limit=3&from={last}") == rest
     assert (await scene.bob.client.request("DELETE", CALLS)).status == 200
     assert (await scene.log_of(scene.bob))["calls"] == []
     assert len((await scene.log_of(scene.alice))["calls"]) == 5

@@ -1,5 +1,6 @@
 """The documentation of plugins: the reference is in step, every plugin has its page, and the lesson's code runs."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any, get_args
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from plugin_kit import server_with
 from pydantic import BaseModel
 
@@ -20,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "plugins"
 BUNDLED = [
     "call_log",
+    "jwt_login",
     "livekit",
     "media_disk",
     "media_s3",
@@ -27,8 +31,10 @@ BUNDLED = [
     "oauth_login",
     "password_login",
     "push_email",
+    "push_fcm",
     "push_gateway",
     "registration_tokens",
+    "totp",
     "turn_credentials",
     "web_push",
 ]
@@ -36,6 +42,14 @@ BUNDLED = [
 
 def blocks_of(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def service_account() -> str:
+    """The key file that Firebase's console hands out, as far as it is read."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    where = {"project_id": "p", "client_email": "e", "token_uri": "https://oauth2.googleapis.com/token"}
+    return json.dumps({**where, "private_key": pem})
 
 
 def keys_of(model: type[BaseModel]) -> Iterator[str]:
@@ -59,8 +73,9 @@ def test_a_plugins_page_names_all_its_settings_and_its_example_is_right(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = DOCS / f"{name}.md"
-    for secret in ("club.token", "turn.secret", "corp.secret", "livekit.secret", "s3.secret"):
+    for secret in ("club.token", "turn.secret", "corp.secret", "livekit.secret", "s3.secret", "jwt.secret"):
         (tmp_path / secret).write_text("secret" * 8 + "\n")
+    (tmp_path / "firebase.json").write_text(service_account())
     example = tmp_path / "homeserver.yaml"
     example.write_text(blocks_of(page, "yaml")[0])
     env = {"FAMILY_TOKEN": "f", "GOOGLE_SECRET": "g", "GITHUB_SECRET": "h"}

@@ -169,10 +169,18 @@ async def test_clients_find_the_service(scene: Scene) -> None:
     (focus,) = known.json["org.matrix.msc4143.rtc_foci"]
     assert focus["type"] == "livekit"
     assert focus["livekit_service_url"].endswith(SERVICE)
-    for version in ("v1", "unstable/org.matrix.msc4143"):
-        answer = await scene.alice.client.get(f"/_matrix/client/{version}/rtc/transports")
-        assert answer.json == {"rtc_transports": [focus]}
-    assert (await scene.server.client.get("/_matrix/client/v1/rtc/transports")).status == 401
+    path = "/_matrix/client/unstable/org.matrix.msc4143/rtc/transports"
+    assert (await scene.alice.client.get(path)).json == {"rtc_transports": [focus]}
+    assert (await scene.server.client.get(path)).status == 401
+    features = (await scene.server.client.get("/_matrix/client/versions")).json["unstable_features"]
+    assert features["org.matrix.msc4143"] is True
+
+
+async def test_it_stands_beside_those_of_the_settings(tmp_path: Path, livekit: LiveKit) -> None:
+    other = {"type": "livekit", "livekit_service_url": "https://other.example.org"}
+    async with server_with(tmp_path, livekit.plugin, calls={"rtc_transports": [other]}) as server:
+        known = (await server.client.get("/.well-known/matrix/client")).json["org.matrix.msc4143.rtc_foci"]
+        assert [focus["livekit_service_url"].endswith(SERVICE) for focus in known] == [False, True]
 
 
 async def vouch_for_another(request: web.Request) -> web.Response:

@@ -107,6 +107,8 @@ async def test_the_server_says_what_the_plugin_adds(tmp_path: Path) -> None:
         assert (await alice.call("GET", "/capabilities"))["capabilities"]["org.example.greeter"] == {"enabled": True}
         versions = await server.client.get("/_matrix/client/versions")
         assert versions.json["unstable_features"]["org.example.greeter"] is True
+        known = await server.client.get("/.well-known/matrix/client")
+        assert known.json["org.example.greeter"] == {"greets": True}
 
 
 @pytest.mark.usefixtures("greeter")

@@ -43,10 +43,12 @@ class CallLog:
             kept = [*known, call_id][-self._most :]
             await self._store.put(f"user:{user_id}", kept, expires_ms=now_ms + self._retention_ms)
 
-    async def ids_of(self, user_id: str) -> list[str]:
-        """A user's calls, newest first, without those they deleted."""
+    async def ids_of(self, user_id: str, after: str | None = None) -> list[str]:
+        """A user's calls, newest first, without those they deleted; only those that follow `after`, if it is known."""
         known: list[str] = await self._store.find(f"user:{user_id}") or []
         hidden = set(await self._store.find(f"hidden:{user_id}") or [])
+        if after in known:
+            known = known[: known.index(after)]
         return [call_id for call_id in reversed(known) if call_id not in hidden]
 
     async def hide(self, user_id: str, call_ids: Iterable[str], now_ms: int) -> None:

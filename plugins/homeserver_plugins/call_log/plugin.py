@@ -67,18 +67,16 @@ class Plugin:
     async def get_calls(self, request: Request, requester: Requester) -> JsonValue:
         """A page of the caller's calls, newest first; `next_batch` goes on where it ends, as `from`."""
         limit = request.query_int("limit", _PAGE, minimum=1, maximum=_LARGEST_PAGE)
-        ids = await self._log.ids_of(requester.user_id)
-        after = request.find_query("from")
-        begin = ids.index(after) + 1 if after in ids else 0
+        ids = await self._log.ids_of(requester.user_id, request.find_query("from"))
         now_ms = self._clock.now_ms()
         entries: list[Any] = []
-        for call_id in ids[begin : begin + limit]:
+        for call_id in ids[:limit]:
             call = await self._log.find(call_id)
             if call is not None:
                 entries.append(call.entry_for(requester.user_id, now_ms))
         answer: dict[str, Any] = {"calls": entries}
-        if begin + limit < len(ids):
-            answer["next_batch"] = ids[begin + limit - 1]
+        if limit < len(ids):
+            answer["next_batch"] = ids[limit - 1]
         return answer
 
     @endpoint("DELETE", _CALLS + "/{callId}", auth=Auth.USER, limit="account")

@@ -172,6 +172,10 @@ class Plugin:
     def register_unstable_features(self) -> Mapping[str, bool]:
         return {"org.example.greeter": True}
 
+    @hookimpl
+    def register_well_known(self) -> Mapping[str, Any]:
+        return {"org.example.greeter": {"greets": True}}
+
     def _check_words(self, text: str) -> None:
         if any(word in text for word in self._settings.banned_words):
             raise forbidden("This word is not welcome here.")
