@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -131,6 +132,70 @@ def create_user(name: str, admin: bool, password: str | None, config: str | None
     except MatrixError as error:
         _fail(error.sentence)
     click.echo(f"Made {user_id}. Log in with this id at {settings.public_baseurl}.")
+
+
+@main.group()
+def storage() -> None:
+    """Look at what this server stores."""
+
+
+@storage.command("report")
+@click.option("--most", default=15, show_default=True, help="How many tables, rooms and users to list.")
+@_config_option
+def storage_report(most: int, config: str | None) -> None:
+    """Say where the bytes are: by table, room and user. Works beside a running server."""
+    settings = _settings(config)
+    from homeserver.app.storage_report import report
+
+    for line in asyncio.run(report(settings, most)):
+        click.echo(line)
+
+
+@main.group()
+def federation() -> None:
+    """Look at how this server gets on with others."""
+
+
+@federation.command("check")
+@click.argument("server_name")
+@_config_option
+def check_federation(server_name: str, config: str | None) -> None:
+    """Walk the way to SERVER_NAME: discovery, addresses, TLS, keys. With this server's own name: as others go it."""
+    settings = _settings(config)
+    from homeserver.app.federation_check import check_server
+    from homeserver.app.signing_key import BadSigningKey
+
+    try:
+        findings = asyncio.run(check_server(settings, server_name))
+    except BadSigningKey as error:
+        _fail(str(error))
+    for finding in findings:
+        click.echo(f"{'FAULT' if finding.is_fault else 'ok   '}  {finding.sentence}")
+    faults = sum(finding.is_fault for finding in findings)
+    if faults:
+        _fail(f"Federation with {server_name} does not work: see the {faults} lines marked FAULT.")
+    click.echo(f"Federation with {server_name} works, as far as can be seen from here.")
+
+
+@federation.command("rejected")
+@click.argument("room_id")
+@click.option("--limit", default=50, show_default=True, help="How many events at most, the newest first.")
+@_config_option
+def show_rejected(room_id: str, limit: int, config: str | None) -> None:
+    """Show the events of ROOM_ID that were rejected or soft-failed, and why."""
+    settings = _settings(config)
+    from homeserver.app.refused_events import load_refused
+
+    refused = asyncio.run(load_refused(settings, room_id, limit))
+    if refused is None:
+        _fail(f"This server does not know the room {room_id}.")
+    for one in refused:
+        event = one.event
+        when = datetime.fromtimestamp(event.origin_server_ts / 1000, UTC)
+        click.echo(f"{when:%Y-%m-%d %H:%M:%S}  {one.standing.value}  {event.type}  {event.sender}  {one.event_id}")
+        click.echo(f"    {one.reason or 'no reason was kept'}")
+    if not refused:
+        click.echo("No event of this room was rejected or soft-failed.")
 
 
 def _settings(config: str | None) -> Settings:

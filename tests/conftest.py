@@ -13,12 +13,17 @@ import pytest
 from cluster_kit import running_processes
 from server_kit import Server, running_server
 from servers import PostgresServer, SharedServers
+from spec_coverage import Notes
 
 from homeserver.storage.database import Database
 from homeserver.storage.postgres import PostgresDatabase
 from homeserver.storage.sqlite import SqliteDatabase
+from homeserver.web.endpoint import Route
+from homeserver.web.request import Request
+from homeserver.web.runner import EndpointRunner
 
 _SHARED = pytest.StashKey[SharedServers]()
+_NOTES = pytest.StashKey[Notes]()
 _numbers = count()
 
 
@@ -29,6 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_SHARED] = SharedServers.new()
     else:
         config.stash[_SHARED] = SharedServers(Path(worker_input["servers_folder"]))
+    if "SPEC_COVERAGE" in os.environ:
+        config.stash[_NOTES] = note_calls(Path(os.environ["SPEC_COVERAGE"]))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -36,7 +43,22 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["servers_folder"] = str(node.config.stash[_SHARED].folder)
 
 
+def note_calls(folder: Path) -> Notes:
+    """Note which test calls which endpoint, for docs/spec_coverage.md."""
+    notes, run = Notes(folder), EndpointRunner.run
+
+    async def noting(runner: EndpointRunner, route: Route, request: Request) -> Any:
+        answer = await run(runner, route, request)
+        notes.note(route, request.method)
+        return answer
+
+    EndpointRunner.run = noting  # type: ignore[method-assign]
+    return notes
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
+    if _NOTES in config.stash:
+        config.stash[_NOTES].store()
     if not hasattr(config, "workerinput") and _SHARED in config.stash:
         config.stash[_SHARED].stop()
 

@@ -6,6 +6,7 @@ Kept in memory for every request, and in the database across restarts.
 from __future__ import annotations
 
 from collections.abc import Callable
+from heapq import nsmallest
 from typing import TYPE_CHECKING
 
 from homeserver.storage.destinations import (
@@ -62,6 +63,17 @@ class BackOff:
         """Since when the server has failed; None for one that works."""
         row = self._failing.get(server_name)
         return None if row is None else row.failing_since_ms
+
+    @property
+    def failing(self) -> int:
+        """How many servers fail."""
+        return len(self._failing)
+
+    def longest_failing_s(self, most: int) -> dict[str, float]:
+        """The servers that have failed for longest, and for how many seconds."""
+        now_ms = self._clock.now_ms()
+        rows = nsmallest(most, list(self._failing.values()), key=lambda row: row.failing_since_ms)
+        return {row.server_name: (now_ms - row.failing_since_ms) / 1000 for row in rows}
 
     def servers_failing_since(self, before_ms: int) -> list[str]:
         """The servers that have failed since before a time."""

@@ -33,6 +33,7 @@ _MOST_SERVERS_PER_QUESTION = 100
 _PAUSE_MS = 10_000
 _PAUSE_AFTER_FAILURE_MS = 60_000
 _PAUSE_IN_PERSON_MS = 2_000
+_PATIENCE_MS = 180_000
 
 
 class _Wanted(Protocol):
@@ -59,6 +60,19 @@ class KeyFetcher:
         self._under_way: dict[str, asyncio.Task[list[ServerKey]]] = {}
         self._not_before_ms: BoundedCache[str, int] = BoundedCache("server_key_pauses", 20_000)
         self._failed_ms: BoundedCache[str, int] = BoundedCache("server_key_failures", 20_000)
+        self._failing_since_ms: BoundedCache[str, int] = BoundedCache("server_key_failing", 20_000)
+        self._known_to_notary: BoundedCache[tuple[str, str], bool] = BoundedCache("server_key_notaries", 20_000)
+
+    def may_answer_later(self, server_name: str) -> bool:
+        """Whether a server's keys are worth waiting for: it has not answered for a few minutes at most, and neither
+        have all notaries been asked in its place.
+        """
+        since_ms = self._failing_since_ms.find(server_name)
+        if since_ms is None or since_ms + _PATIENCE_MS < self._clock.now_ms():
+            return False
+        return not self.notaries or any(
+            not self._known_to_notary.find((notary, server_name)) for notary in self.notaries
+        )
 
     async def fetch_from_owners(self, server_names: Collection[str], *, in_person: bool = False) -> list[ServerKey]:
         """The keys that servers publish now; nothing of those that do not answer or were asked a moment ago.
@@ -80,7 +94,7 @@ class KeyFetcher:
         now_ms = self._clock.now_ms()
         due = []
         for key in wanted:
-            subject = f"{notary} {key.server_name}" if in_person else f"{notary} {key.server_name} {key.key_id}"
+            subject = _subject(notary, key, in_person)
             if (self._not_before_ms.find(subject) or 0) <= now_ms:
                 due.append(key)
                 self._not_before_ms.put(subject, now_ms + _PAUSE_AFTER_FAILURE_MS)
@@ -95,7 +109,11 @@ class KeyFetcher:
                 )
             except FederationError as error:
                 _log.info("notary did not answer", notary=notary, reason=str(error))
+                for key in due:
+                    self._not_before_ms.put(_subject(notary, key, in_person), now_ms + _PAUSE_IN_PERSON_MS)
                 return found
+            for server_name in question:
+                self._known_to_notary.put((notary, server_name), True)
             objects = answer.get("server_keys") if isinstance(answer, dict) else None
             for one in objects if isinstance(objects, list) else ():
                 found.extend(await self._keys_of_notary(notary, one, question, notary_key))
@@ -146,7 +164,10 @@ class KeyFetcher:
         except FederationError as error:
             _log.debug("keys not fetched", server=server_name, reason=str(error))
             self._failed_ms.put(server_name, self._clock.now_ms())
+            if self._failing_since_ms.find(server_name) is None:
+                self._failing_since_ms.put(server_name, self._clock.now_ms())
             return []
+        self._failing_since_ms.drop(server_name)
         self._not_before_ms.put(server_name, self._clock.now_ms() + _PAUSE_MS)
         return self._parsed(answer, server_name)
 
@@ -156,6 +177,10 @@ class KeyFetcher:
         except BadKeyAnswer as error:
             _log.info("useless answer with server keys", about=server_name, reason=str(error))
             return []
+
+
+def _subject(notary: str, key: _Wanted, in_person: bool) -> str:
+    return f"{notary} {key.server_name}" if in_person else f"{notary} {key.server_name} {key.key_id}"
 
 
 def _questions(wanted: Collection[_Wanted], now_ms: int) -> Iterator[dict[str, dict[str, Any]]]:

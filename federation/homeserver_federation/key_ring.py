@@ -8,7 +8,7 @@ Spec: server-server-api #retrieving-server-keys
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
@@ -21,6 +21,7 @@ from homeserver.protocol.signing import VerifyKey, key_ids_of_signatures, verify
 from homeserver.runtime.bounded_cache import BoundedCache
 from homeserver.storage.server_keys import ServerKey, load_server_keys, store_server_keys
 from homeserver_federation.key_answers import valid_until_ms
+from homeserver_federation.ports import SignatureFailure
 
 if TYPE_CHECKING:
     from homeserver.protocol.events import Event
@@ -90,7 +91,7 @@ class KeyRing:
                 return
         raise forbidden(f"There is no valid signature of {server_name}.")
 
-    async def signature_failures(self, events: Sequence[Event]) -> dict[str, str]:
+    async def signature_failures(self, events: Sequence[Event]) -> dict[str, SignatureFailure]:
         """Those of the events that lack a required signature, by event ID with the reason (receipt check 2)."""
         needed = [(event, server) for event in events for server in sorted(required_signatures(event))]
         candidates = [_candidates(event, server) for event, server in needed]
@@ -101,8 +102,8 @@ class KeyRing:
             usable = ((key.key_id, self._usable(key.server_name, key.key_id, key.valid_at_ms)) for key in keys)
             checks.append(_Check(event, server, tuple((key_id, key) for key_id, key in usable if key is not None)))
         if len(checks) >= _IN_A_THREAD_FROM:
-            return await asyncio.to_thread(_failures, checks)
-        return _failures(checks)
+            return await asyncio.to_thread(_failures, checks, self._fetcher.may_answer_later)
+        return _failures(checks, self._fetcher.may_answer_later)
 
     async def load_keys(self, server_names: Collection[str]) -> dict[str, dict[str, ServerKey]]:
         """What is known of servers' keys, without asking anybody else."""
@@ -187,17 +188,19 @@ def _candidates(event: Event, server_name: str) -> list[WantedKey]:
     return [WantedKey(server_name, key_id, valid_at_ms) for key_id in key_ids if key_id != POLICY_SERVER_KEY_ID]
 
 
-def _failures(checks: Sequence[_Check]) -> dict[str, str]:
-    failures: dict[str, str] = {}
+def _failures(checks: Sequence[_Check], may_answer_later: Callable[[str], bool]) -> dict[str, SignatureFailure]:
+    failures: dict[str, SignatureFailure] = {}
     for check in checks:
         event = check.event
         if event.event_id in failures:
             continue
         if not check.keys:
-            failures[event.event_id] = f"No signature of {check.server_name} by a known and valid key"
+            failures[event.event_id] = SignatureFailure(
+                f"No signature of {check.server_name} by a known and valid key", may_answer_later(check.server_name)
+            )
         elif not any(
             verify_event_signature(event.pdu, event.room_version, check.server_name, key_id, key)
             for key_id, key in check.keys
         ):
-            failures[event.event_id] = f"The signature of {check.server_name} is wrong"
+            failures[event.event_id] = SignatureFailure(f"The signature of {check.server_name} is wrong")
     return failures

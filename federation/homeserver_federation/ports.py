@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from homeserver.protocol.events import Event
 
@@ -30,6 +30,7 @@ class ServerClient(Protocol):
         query: Query | None = None,
         *,
         timeout_ms: int | None = None,
+        attempts: int = 1,
     ) -> Any: ...
     async def post(
         self,
@@ -42,8 +43,15 @@ class ServerClient(Protocol):
     ) -> Any: ...
 
 
+class SignatureFailure(NamedTuple):
+    """Why an event is not taken for signed. `may_pass_later`: the key could not be asked for just now."""
+
+    reason: str
+    may_pass_later: bool = False
+
+
 class SignatureChecks(Protocol):
     """Checks of the signatures on events."""
 
-    async def signature_failures(self, events: Sequence[Event]) -> dict[str, str]:
+    async def signature_failures(self, events: Sequence[Event]) -> dict[str, SignatureFailure]:
         """Those of the events that lack a required signature, by event ID with the reason."""

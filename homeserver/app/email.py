@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from homeserver.client_api.administrative_contact import AdministrativeContactApi
+from homeserver.client_api.auth_fallback_email import EmailPage
 from homeserver.client_api.third_party_ids import ThirdPartyIdsApi
 from homeserver.client_api.validation_pages import ValidationPagesApi
 from homeserver.services.mail.delivery import MailDelivery
@@ -68,6 +69,7 @@ class EmailParts:
         self._requests = TokenRequests(
             email, settings.registration, database, limits, self.validation, self.outbox, sms
         )
+        self.page = EmailPage(self._requests, randomness) if self.outbox is not None else None
         self._identity_servers = IdentityServers(settings.identity_servers, http, server_name, signing_key)
         self._bindings = Bindings(database, self._identity_servers)
         self._stage_types = [

@@ -17,7 +17,7 @@ from homeserver.storage.outbound_events import note_relay
 from homeserver.web.endpoint import Route, routes_of
 from homeserver_federation.back_off import BackOff
 from homeserver_federation.client import FederationClient, build_tls_context
-from homeserver_federation.key_answers import OwnKeys
+from homeserver_federation.key_answers import OldKey, OwnKeys
 from homeserver_federation.key_fetcher import KeyFetcher
 from homeserver_federation.key_notary import KeyNotary
 from homeserver_federation.key_ring import KeyRing
@@ -31,6 +31,7 @@ from homeserver_federation.parts import CoreParts, OtherHalf, RoomsOfFederation,
 from homeserver_federation.remote_directory import RemoteDirectory
 from homeserver_federation.remote_keys import FederatedKeys
 from homeserver_federation.remote_media import FederatedMedia
+from homeserver_federation.remote_openid import FederatedOpenIdUsers
 from homeserver_federation.remote_profiles import FederatedProfiles
 from homeserver_federation.remote_servers import FederatedServers
 from homeserver_federation.request_auth import RequestAuthenticator
@@ -80,6 +81,7 @@ class FederationParts:
         signing_key: SigningKey,
         http: HttpClient,
         discovery: Discovery | None = None,
+        own_http: HttpClient | None = None,
     ) -> None:
         federation, server_name = settings.federation, settings.server.server_name
         self._settings = settings
@@ -91,7 +93,7 @@ class FederationParts:
         self._metrics = metrics
         self._signing_key = signing_key
         self._srv = DnsSrvLookup()
-        self._http = HttpClient(
+        self._http = own_http or HttpClient(
             settings.outgoing, user_agent=f"Starling/{__version__}", tls=build_tls_context(federation)
         )
         well_known = WellKnown(self._http, federation, clock)
@@ -100,12 +102,14 @@ class FederationParts:
         self.client = FederationClient(
             server_name, signing_key, self.discovery, self._http, federation, clock, self.back_off
         )
-        self.own_keys = OwnKeys(server_name, signing_key)
+        old = {id_: OldKey(key.key, key.expired_ts) for id_, key in federation.old_verify_keys.items()}
+        self.own_keys = OwnKeys(server_name, signing_key, old)
         fetcher = KeyFetcher(self.client, federation.trusted_key_servers, clock)
         self.key_ring = KeyRing(self.own_keys, fetcher, database, clock)
         self.authenticator = RequestAuthenticator(server_name, self.key_ring, federation, self.back_off)
         self.keys = FederatedKeys(self.client)
         self.profiles = FederatedProfiles(self.client)
+        self.openid_users = FederatedOpenIdUsers(self.client)
         self.media = FederatedMedia(self.client, http)
         self.directory = RemoteDirectory(self.client)
         self.remote = FederatedServers()

@@ -38,7 +38,7 @@ from homeserver.services.devices.remote_keys import NoRemoteKeys
 from homeserver.services.devices.to_device import NoRemoteToDevice
 from homeserver.services.followers import Followers
 from homeserver.services.media.ports import NoRemoteMedia
-from homeserver.services.openid import OpenIdTokens
+from homeserver.services.openid import NoRemoteOpenIdUsers, OpenIdTokens, OpenIdUsers
 from homeserver.services.profiles import NoRemoteProfiles, Profile, Profiles
 from homeserver.services.push_rules import PushRules
 from homeserver.services.rate_limiter import RateLimits
@@ -79,8 +79,10 @@ class Homeserver:
         randomness: Randomness | None = None,
         discovery: Discovery | None = None,
         bus: Bus | None = None,
+        federation_http: HttpClient | None = None,
     ) -> None:
         """`discovery` finds other servers where the specification's way leads nowhere: closed networks, tests.
+        `federation_http` reaches them, in place of sockets.
 
         `bus` connects it with other processes on the same database, in place of Redis.
         """
@@ -115,6 +117,7 @@ class Homeserver:
                 self.signing_key,
                 self.http,
                 discovery,
+                federation_http,
             )
         federation = self.federation
         remote = federation.remote if federation is not None else NoRemoteServers()
@@ -123,6 +126,7 @@ class Homeserver:
             server_name, self.database, [followers], remote_profiles, makers=self.appservices.queries
         )
         self.openid = OpenIdTokens(server_name, self.database, self.clock, self.randomness)
+        remote_openid = federation.openid_users if federation is not None else NoRemoteOpenIdUsers()
         self.followers = Followers(self.database, self.background)
         self.plugins = PluginParts(
             settings, self.database, self.clock, self.randomness, self.http, self.metrics, self.background
@@ -223,6 +227,7 @@ class Homeserver:
             self.limits,
             self.followers,
             self.email,
+            OpenIdUsers(server_name, self.openid, remote_openid),
         )
         self.media = build_media(
             settings,

@@ -109,7 +109,9 @@ def client_routes(server: Homeserver) -> list[Route]:
                 RefreshApi(accounts.sessions),
                 LoginTokenApi(accounts.login_tokens, accounts.interactive_auth),
                 WhoamiApi(),
-                AuthFallbackApi(accounts.interactive_auth, fallback_forms(settings.registration.terms_url)),
+                AuthFallbackApi(
+                    accounts.interactive_auth, fallback_forms(settings.registration.terms_url), server.email.page
+                ),
                 *server.email.apis(),
                 PasswordManagementApi(
                     accounts.accounts, accounts.passwords, accounts.interactive_auth, reset=server.email.password_reset

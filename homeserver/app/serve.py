@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from homeserver.app.certificates import Certificates
 from homeserver.app.homeserver import Homeserver
 from homeserver.web.app import WebApp
 from homeserver_config.sections.listeners import ListenerSettings
@@ -35,6 +36,8 @@ async def serve(settings: Settings, member: int | None = None, ready_fd: int | N
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    certificates = Certificates()
+    loop.add_signal_handler(signal.SIGHUP, certificates.renew_now)
     server = Homeserver(settings)
     await server.start()
     _settle_garbage_collector()
@@ -44,9 +47,10 @@ async def serve(settings: Settings, member: int | None = None, ready_fd: int | N
         ended = asyncio.Event()
         sockets = [_shared_socket(listener) if member is not None else None for listener, _ in apps]
         tasks = [
-            asyncio.create_task(run(app, listener, shared, ended.wait))
+            asyncio.create_task(run(app, listener, shared, ended.wait, certificates))
             for (listener, app), shared in zip(apps, sockets, strict=True)
         ]
+        server.background.start("certificates", certificates.watch())
         if member is not None:
             server.background.start("parent", _stop_with_parent(stop))
         if ready_fd is not None:
@@ -95,12 +99,23 @@ def _shared_socket(listener: ListenerSettings) -> socket.socket:
 
 
 async def _hypercorn(
-    app: WebApp, listener: ListenerSettings, shared: socket.socket | None, stopped: Callable[[], Awaitable[Any]]
+    app: WebApp,
+    listener: ListenerSettings,
+    shared: socket.socket | None,
+    stopped: Callable[[], Awaitable[Any]],
+    certificates: Certificates,
 ) -> None:
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config
 
-    config = Config()
+    class _Config(Config):
+        def create_ssl_context(self) -> ssl.SSLContext | None:
+            context = super().create_ssl_context()
+            if context is not None and listener.tls_certificate is not None and listener.tls_key is not None:
+                certificates.add(listener.tls_certificate, listener.tls_key, context)
+            return context
+
+    config = _Config()
     config.bind = [_address(listener) if shared is None else f"fd://{shared.detach()}"]
     config.backlog = _BACKLOG
     config.accesslog = None
@@ -118,7 +133,11 @@ async def _hypercorn(
 
 
 async def _uvicorn(
-    app: WebApp, listener: ListenerSettings, shared: socket.socket | None, stopped: Callable[[], Awaitable[Any]]
+    app: WebApp,
+    listener: ListenerSettings,
+    shared: socket.socket | None,
+    stopped: Callable[[], Awaitable[Any]],
+    certificates: Certificates,
 ) -> None:
     try:
         import uvicorn
@@ -141,6 +160,9 @@ async def _uvicorn(
         ssl_keyfile=listener.tls_key,
         ssl_version=ssl.PROTOCOL_TLS_SERVER,
     )
+    config.load()
+    if config.ssl is not None and listener.tls_certificate is not None and listener.tls_key is not None:
+        certificates.add(listener.tls_certificate, listener.tls_key, config.ssl)
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     sockets = None if shared is None else [shared]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from starlette.responses import HTMLResponse
 
+from homeserver.client_api.auth_fallback_email import EMAIL, FIRST_FORM, EmailPage, auth_of, second_form
 from homeserver.client_api.paths import v3
 from homeserver.protocol.errors import MatrixError, not_found
 from homeserver.services.accounts.auth_stages import DUMMY, REGISTRATION_TOKEN, TERMS
@@ -60,9 +61,14 @@ def fallback_forms(terms_url: str | None) -> dict[str, str]:
 class AuthFallbackApi:
     """`forms`: the inside of an HTML form for each stage type; its inputs are what the stage checks."""
 
-    def __init__(self, interactive_auth: UserInteractiveAuth, forms: Mapping[str, str]) -> None:
+    def __init__(
+        self, interactive_auth: UserInteractiveAuth, forms: Mapping[str, str], email: EmailPage | None = None
+    ) -> None:
         self._interactive_auth = interactive_auth
         self._forms = dict(forms)
+        self._email = email
+        if email is not None:
+            self._forms[EMAIL] = FIRST_FORM
 
     @endpoint("GET", _PATH, auth=Auth.NONE, limit="login_address")
     async def show(self, request: Request) -> HTMLResponse:
@@ -74,14 +80,23 @@ class AuthFallbackApi:
         session, stage_type = given.get("session", ""), request.path["authType"]
         if stage_type not in self._forms:
             raise not_found("This stage has no page.")
+        form: str | None = None
+        auth: Mapping[str, Any] = given
         try:
-            await self._interactive_auth.complete_outside(session, stage_type, given, request.client_address)
+            if stage_type == EMAIL and self._email is not None:
+                if "sid" not in given:
+                    form = await self._email.send(given.get("email", ""), request.client_address)
+                    return self._form(request, session, form=form)
+                form, auth = second_form(given), auth_of(given)
+            await self._interactive_auth.complete_outside(session, stage_type, auth, request.client_address)
         except MatrixError as error:
-            return self._form(request, session, error)
+            return self._form(request, session, error, form)
         return HTMLResponse(_PAGE.format(title="Thank you", content=_DONE), headers=_HEADERS)
 
-    def _form(self, request: Request, session: str, error: MatrixError | None = None) -> HTMLResponse:
-        form = self._forms.get(request.path["authType"])
+    def _form(
+        self, request: Request, session: str, error: MatrixError | None = None, form: str | None = None
+    ) -> HTMLResponse:
+        form = form or self._forms.get(request.path["authType"])
         if form is None:
             raise not_found("This stage has no page.")
         complaint = "" if error is None else f'<p role="alert">{escape(error.sentence)}</p>'

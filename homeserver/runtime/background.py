@@ -26,6 +26,11 @@ class BackgroundTasks:
         self._stopping = False
 
     @property
+    def is_stopping(self) -> bool:
+        """Whether nothing can be started any more."""
+        return self._stopping
+
+    @property
     def running(self) -> list[str]:
         """The names of the tasks under way."""
         return sorted(task.get_name() for task in self._tasks)

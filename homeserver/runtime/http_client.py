@@ -220,6 +220,7 @@ class HttpClient:
     ) -> aiohttp.ClientResponse:
         target = _checked_url(url)
         while True:
+            self._check_literal_address(target)
             response = await self._opened_session().request(
                 method,
                 target,
@@ -228,6 +229,7 @@ class HttpClient:
                 allow_redirects=False,
                 server_hostname=server_hostname,
                 ssl=(self._tls or True) if verify_tls else False,
+                proxy=self._settings.proxy,
             )
             location = response.headers.get("Location")
             if response.status not in _REDIRECTS or location is None or redirects == 0:
@@ -256,9 +258,14 @@ class HttpClient:
             )
         return self._session
 
+    def _check_literal_address(self, target: URL) -> None:
+        """What goes through a proxy makes no socket of ours, and is checked here as far as it can be."""
+        if self._settings.proxy is not None and _is_address(target) and not self._rules.allow(target.host or ""):
+            raise AddressDenied(f"the address of {_place(str(target))} is out of bounds")
+
     def _make_socket(self, info: _AddressInfo) -> socket.socket:
         family, kind, protocol, _, address = info
-        if not self._rules.allow(str(address[0])):
+        if self._settings.proxy is None and not self._rules.allow(str(address[0])):
             raise _DeniedAddress
         return socket.socket(family, kind, protocol)
 
@@ -275,6 +282,14 @@ def _as_remote_failures(url: str) -> Iterator[None]:
         raise RemoteFailure(f"{_place(url)} cannot be reached: {error.os_error}") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise RemoteFailure(f"the request to {_place(url)} failed: {type(error).__name__}") from error
+
+
+def _is_address(target: URL) -> bool:
+    try:
+        ip_address(target.host or "")
+    except ValueError:
+        return False
+    return True
 
 
 def _checked_url(url: str) -> URL:

@@ -3,7 +3,7 @@ One `Metrics` object per server, with a registry of its own; nothing is global.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from prometheus_client import (
@@ -17,6 +17,8 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
@@ -38,6 +40,22 @@ class Family(Generic[_Metric]):
         if child is None:
             child = self._children[values] = self._metric.labels(*values)
         return child
+
+
+class _Read(Collector):
+    """Gauges that exist only while they are rendered."""
+
+    def __init__(self, name: str, meaning: str, label: str, read: Callable[[], Mapping[str, float]]) -> None:
+        self._name = name
+        self._meaning = meaning
+        self._label = label
+        self._read = read
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        family = GaugeMetricFamily(self._name, self._meaning, labels=[self._label])
+        for value, number in self._read().items():
+            family.add_metric([value], number)
+        yield family
 
 
 class Metrics:
@@ -64,6 +82,10 @@ class Metrics:
     def gauge_of(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         """A gauge whose value is asked for when the metrics are rendered."""
         self.gauge(name, meaning).set_function(read)
+
+    def gauges_of(self, name: str, meaning: str, label: str, read: Callable[[], Mapping[str, float]]) -> None:
+        """Gauges by one label, asked for when the metrics are rendered. `read` bounds how many there are."""
+        self._registry.register(_Read(f"starling_{name}", meaning, label, read))
 
     def histogram(self, name: str, meaning: str, buckets: Sequence[float] = _SECONDS) -> Histogram:
         return Histogram(f"starling_{name}", meaning, buckets=buckets, registry=self._registry)

@@ -35,7 +35,7 @@ OUTBOUND_EDU = "outbound_edu"
 
 MOST_EVENTS = 50
 MOST_STORED_EDUS = 80  # of the 100 a transaction may hold; the others are for what is not stored
-CATCH_UP_FROM = 1_000
+CATCH_UP_FROM = 20_000  # what a busy hour leaves behind; of more, only the newest of each room is sent
 
 
 class NewTransaction(NamedTuple):
@@ -99,6 +99,14 @@ _NEXT_EVENTS = (
     .order_by(outbound_events.c.position)
     .limit(bindparam("most"))
 )
+_ONE_MORE_THAN = (
+    select(outbound_events.c.position)
+    .select_from(_WAITING[0])
+    .where(*_WAITING[1:])
+    .order_by(outbound_events.c.position)
+    .limit(1)
+    .offset(bindparam("skipped"))
+)
 _NEWEST_BY_ROOM = (
     select(func.max(outbound_events.c.position).label("newest"))
     .select_from(_WAITING[0])
@@ -134,6 +142,15 @@ _SERVERS_WITH_EVENTS = (
     .join(_NEWEST_OF_SETS, _NEWEST_OF_SETS.c.set_nid == server_set_members.c.set_nid)
     .outerjoin(destinations, destinations.c.server_name == server_set_members.c.server_name)
     .where(or_(destinations.c.events_position.is_(None), destinations.c.events_position < _NEWEST_OF_SETS.c.newest))
+)
+_MOST_WAITING = (
+    select(server_set_members.c.server_name, func.count().label("waiting"))
+    .join(outbound_events, outbound_events.c.set_nid == server_set_members.c.set_nid)
+    .outerjoin(destinations, destinations.c.server_name == server_set_members.c.server_name)
+    .where(outbound_events.c.position > func.coalesce(destinations.c.events_position, 0))
+    .group_by(server_set_members.c.server_name)
+    .order_by(func.count().desc(), server_set_members.c.server_name)
+    .limit(bindparam("most"))
 )
 _SERVERS_WITH_EDUS = select(outbound_edus.c.server_name).distinct()
 _SERVERS_UNDER_WAY = select(destinations.c.server_name).where(destinations.c.transaction_id.is_not(None))
@@ -183,6 +200,11 @@ def load_servers_to_serve(connection: Connection) -> set[str]:
     return found
 
 
+def count_waiting_events(connection: Connection, most: int) -> dict[str, int]:
+    """The servers for which most events wait, and how many."""
+    return {row.server_name: row.waiting for row in connection.execute(_MOST_WAITING, {"most": most})}
+
+
 def take_device_list_step(tx: Transaction, user_id: str, stream_id: int) -> tuple[int, ...]:
     """Note that an update of a user's devices goes out; the stream IDs of the update before it."""
     before = tx.connection.execute(_FIND_SENT, {"of_user": user_id}).scalar()
@@ -224,9 +246,10 @@ def _next_events(connection: Connection, server_name: str, after: int) -> list[t
     The server fetches what lies between as far as it wants it.
     """
     values = {"of_server": server_name, "after": after}
-    found = connection.execute(_NEXT_EVENTS, {**values, "most": CATCH_UP_FROM + 1}).all()
-    if len(found) <= CATCH_UP_FROM:
-        return [(row.position, row.event_nid) for row in found[:MOST_EVENTS]]
+    found = connection.execute(_NEXT_EVENTS, {**values, "most": MOST_EVENTS}).all()
+    is_full = len(found) == MOST_EVENTS
+    if not is_full or connection.execute(_ONE_MORE_THAN, {**values, "skipped": CATCH_UP_FROM}).first() is None:
+        return [(row.position, row.event_nid) for row in found]
     newest = list(connection.execute(_NEWEST_BY_ROOM, {**values, "most": MOST_EVENTS}).scalars())
     return [tuple(row) for row in connection.execute(_BY_POSITION, {"positions": newest})]
 

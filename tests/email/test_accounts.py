@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from email_people import (
@@ -187,3 +189,27 @@ async def test_what_the_server_says_of_itself(tmp_path: Path, post: MailServer, 
         assert ("flows" in status) is shown
         removed = await alice.call("POST", "/account/3pid/unbind", {"medium": "email", "address": "a@example.com"})
         assert removed == {"id_server_unbind_result": "no-support"}
+
+
+async def test_an_address_confirmed_in_the_browser(birdhouse: Server, post: MailServer) -> None:
+    """For clients that do not know the stage: they open its page, and go on when it says so."""
+    body = {"username": "wren", "password": PASSWORD}
+    session = (await birdhouse.client.post(f"{V3}/register", body)).json["session"]
+    page = f"{V3}/auth/m.login.email.identity/fallback/web"
+    first = await birdhouse.client.get(page, query={"session": session})
+    assert b'name="email"' in first.body
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    asked = await birdhouse.client.request(
+        "POST", page, body=f"session={session}&email=wren%40example.com".encode(), headers=headers
+    )
+    assert b"A message is on its way to wren@example.com" in asked.body
+    hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', asked.body.decode()))
+    form = urlencode(hidden).encode()
+    too_early = await birdhouse.client.request("POST", page, body=form, headers=headers)
+    assert (too_early.status, b"onAuthDone" in too_early.body) == (401, False)
+    assert b"A message is on its way" in too_early.body
+    await follow(birdhouse.client, await post.next_to("wren@example.com", 1))
+    done = await birdhouse.client.request("POST", page, body=form, headers=headers)
+    assert b"onAuthDone" in done.body
+    made = await birdhouse.client.post(f"{V3}/register", {**body, "auth": {"session": session}})
+    assert made.status == 200

@@ -30,15 +30,15 @@ class Authority:
         self.path = folder / "authority.pem"
         self.path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def context_for(self, name: str) -> ssl.SSLContext:
-        """What a server needs to answer as a host name or an IP address."""
+    def context_for(self, name: str, *, days: int = 1) -> ssl.SSLContext:
+        """What a server needs to answer as a host name or an IP address, good for so many days from now."""
         key = ec.generate_private_key(ec.SECP256R1())
         try:
             alternative: x509.GeneralName = x509.IPAddress(ip_address(name))
         except ValueError:
             alternative = x509.DNSName(name)
         certificate = (
-            _builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test server")]), self._name, key)
+            _builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test server")]), self._name, key, days)
             .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
@@ -55,7 +55,9 @@ class Authority:
         return context
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, days: int = 1
+) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
@@ -63,8 +65,8 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivate
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(now - timedelta(days=10))
+        .not_valid_after(now + timedelta(days=days))
     )
 
 

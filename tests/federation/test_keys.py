@@ -16,6 +16,7 @@ from homeserver.protocol.room_versions import get_room_version
 from homeserver.protocol.signing import SigningKey, sign_json, verify_signed_json
 from homeserver.runtime.clock import SystemClock
 from homeserver_federation.key_answers import OldKey, OwnKeys
+from homeserver_federation.ports import SignatureFailure
 
 DAY_MS = 86_400_000
 OLD = SigningKey("old", b"o" * 32)
@@ -60,8 +61,8 @@ def keys_of(fake: FakeServer, valid_until_ms: int, **more: Any) -> dict[str, Any
 
 
 async def failure(server: FederatedServer, event: Event) -> str | None:
-    found: dict[str, str] = await server.federation.key_ring.signature_failures([event])
-    return found.get(event.event_id)
+    found = await server.federation.key_ring.signature_failures([event])
+    return found[event.event_id].reason if event.event_id in found else None
 
 
 async def test_a_batch_fetches_each_server_once(network: Network) -> None:
@@ -73,7 +74,7 @@ async def test_a_batch_fetches_each_server_once(network: Network) -> None:
     events = [event_by(fake, "11", now_ms() + number) for number in range(10) for fake in (beta, gamma)]
     forged = Event({**events[0].pdu, "depth": 6}, events[0].room_version)
     failures = await alpha.federation.key_ring.signature_failures([*events, forged])
-    assert failures == {forged.event_id: "The signature of beta.test is wrong"}
+    assert failures == {forged.event_id: SignatureFailure("The signature of beta.test is wrong")}
     assert beta.asked == gamma.asked == ["GET /_matrix/key/v2/server"]
 
 

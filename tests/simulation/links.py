@@ -1,4 +1,4 @@
-"""A bad network between real servers: every request from one to another passes a link that mistreats it, by a seed.
+"""A bad network: every request from one server to another passes a link that mistreats it, by a seed.
 
 Requests are held up (and so overtake each other), lost on the way there or back, and delivered twice.
 """
@@ -6,15 +6,14 @@ Requests are held up (and so overtake each other), lost on the way there or back
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from random import Random
+from typing import Any
 
-import aiohttp
-from aiohttp import web
-from federation.network import free_port
-from multidict import CIMultiDict
-from yarl import URL
-
-_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "content-encoding"}
+from homeserver.runtime.http_client import HttpClient, RemoteFailure, RemoteTimeout, StreamedResponse
+from homeserver.testing import Answer
+from homeserver_config.sections.outgoing import OutgoingSettings
 
 
 class Weather:
@@ -32,7 +31,7 @@ class Weather:
         self.random = Random(f"weather {seed}")
         self.loss = self.random.choice([0.0, 0.05, 0.2])
         self.duplication = self.random.choice([0.0, 0.1])
-        self.longest_delay_s = self.random.choice([0.0, 0.02, 0.05])
+        self.longest_delay_s = self.random.choice([0.0, 0.02, 0.05, 2.0])
 
     def calm(self) -> None:
         """From now on everything arrives."""
@@ -40,63 +39,77 @@ class Weather:
         self.cut.clear()
 
 
-class Link:
-    """The way from one server to another: listens on a port of its own, forwards to the other server's."""
+class Link(HttpClient):
+    """The way of one server's requests to the others, by the hosts of their URLs."""
 
-    def __init__(self, source: str, target: str, target_port: int, weather: Weather) -> None:
-        self.port = free_port()
-        self._ends = frozenset((source, target))
-        self._target_port = target_port
+    def __init__(self, source: str, weather: Weather, deliver: Callable[..., asyncio.Task[Answer] | None]) -> None:
+        """`deliver(target, method, path, body, headers)` has a server answer; None from one that is not there."""
+        super().__init__(OutgoingSettings())
+        self._source = source
         self._weather = weather
-        self._runner: web.AppRunner | None = None
-        self._session: aiohttp.ClientSession | None = None
+        self._deliver = deliver
 
-    async def open(self) -> None:
-        app = web.Application(client_max_size=64 * 1024 * 1024)
-        app.router.add_route("*", "/{path:.*}", self._handle)
-        self._session = aiohttp.ClientSession(auto_decompress=False)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
-
-    async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-        if self._runner is not None:
-            await self._runner.cleanup()
-
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
-        weather = self._weather
-        body = await request.read()
-        await asyncio.sleep(weather.random.uniform(0, weather.longest_delay_s))
-        if self._ends in weather.cut or weather.random.random() < weather.loss:
-            return self._nothing(request)
-        if weather.random.random() < weather.duplication:
-            await self._forward(request, body)
-        answer = await self._forward(request, body)
-        await asyncio.sleep(weather.random.uniform(0, weather.longest_delay_s))
-        if answer is None or self._ends in weather.cut or weather.random.random() < weather.loss:
-            return self._nothing(request)
-        return answer
-
-    async def _forward(self, request: web.Request, body: bytes) -> web.Response | None:
-        assert self._session is not None
-        headers = CIMultiDict((name, value) for name, value in request.headers.items() if _may_pass(name))
-        url = URL(f"http://127.0.0.1:{self._target_port}{request.raw_path}", encoded=True)
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        url: str,
+        *,
+        json: Any = None,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+        max_bytes: int | None = None,
+        redirects: int = 0,
+        server_hostname: str | None = None,
+        verify_tls: bool = True,
+    ) -> AsyncIterator[StreamedResponse]:
+        target, _, path = url.removeprefix("http://").partition("/")
         try:
-            async with self._session.request(request.method, url, data=body or None, headers=headers) as answer:
-                passed = {name: value for name, value in answer.headers.items() if _may_pass(name)}
-                return web.Response(status=answer.status, body=await answer.read(), headers=passed)
-        except aiohttp.ClientError:
-            return None
+            async with asyncio.timeout(timeout_s):
+                answer = await self._send(target.partition(":")[0], method, f"/{path}", body, headers or {})
+        except TimeoutError:
+            raise RemoteTimeout(f"{target} took too long to answer") from None
+        yield _Whole(answer, url)
 
-    @staticmethod
-    def _nothing(request: web.Request) -> web.StreamResponse:
-        """The connection ends without an answer."""
-        if request.transport is not None:
-            request.transport.close()
-        return web.Response(status=502)
+    async def _send(self, target: str, method: str, path: str, body: bytes | None, headers: Any) -> Answer:
+        weather, ends = self._weather, frozenset((self._source, target))
+        await self._pause()
+        if self._is_lost(ends):
+            raise RemoteFailure("the request was lost")
+        request = (target, method, path, body, headers)
+        if weather.random.random() < weather.duplication:
+            self._deliver(*request)
+            await self._pause()
+        under_way = self._deliver(*request)
+        if under_way is None:
+            raise RemoteFailure("nobody listens")
+        # Whoever gives up waiting does not stop the other side.
+        await asyncio.wait([under_way])
+        if under_way.cancelled():
+            raise RemoteFailure("the connection ended")
+        await self._pause()
+        if self._is_lost(ends):
+            raise RemoteFailure("the answer was lost")
+        return under_way.result()
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(self._weather.random.uniform(0, self._weather.longest_delay_s))
+
+    def _is_lost(self, ends: frozenset[str]) -> bool:
+        return ends in self._weather.cut or self._weather.random.random() < self._weather.loss
 
 
-def _may_pass(name: str) -> bool:
-    return name.lower() not in _HOP_BY_HOP
+class _Whole(StreamedResponse):
+    """An answer that is there already."""
+
+    __slots__ = ("_body",)
+
+    def __init__(self, answer: Answer, url: str) -> None:
+        self.status = answer.status
+        self.headers = answer.headers
+        self.url = url
+        self._body = answer.body
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        yield self._body

@@ -137,8 +137,8 @@ async def test_no_more_than_a_transaction_holds(database: Database) -> None:
 
 
 async def test_a_long_backlog_shrinks_to_the_newest_events(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("homeserver.storage.outbound_transactions.CATCH_UP_FROM", 20)
-    events = await stored_messages(database, 30)
+    monkeypatch.setattr("homeserver.storage.outbound_transactions.CATCH_UP_FROM", 60)
+    events = await stored_messages(database, 80)
     await queue(database, events, ONE)
     only = await following(database, "one.test")
     assert only is not None

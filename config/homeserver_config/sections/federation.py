@@ -7,6 +7,13 @@ from pydantic import Field
 from homeserver_config.values import Duration, Glob, Section, ServerName
 
 
+class OldVerifyKey(Section):
+    """A public key this server signed with, until a time."""
+
+    key: str = Field(pattern=r"^[A-Za-z0-9+/]{43}$", description="The public key in unpadded Base64.")
+    expired_ts: int = Field(ge=0, description="When it was last signed with, in milliseconds since 1970.")
+
+
 class FederationSettings(Section):
     """With whom this server exchanges rooms, and how patient it is."""
 
@@ -24,6 +31,11 @@ class FederationSettings(Section):
     )
     trusted_key_servers: list[ServerName] = Field(
         default=["matrix.org"], description="Servers asked for signing keys that their owner no longer serves."
+    )
+    old_verify_keys: dict[str, OldVerifyKey] = Field(
+        default={},
+        description="Public keys this server signed with before, by ID (ed25519:a_abcd): published with their end, so "
+        "that events of that time still count.",
     )
     request_timeout: Duration = Field(
         default=Duration.parse("60s"), description="How long a request to a server may take."

@@ -54,4 +54,10 @@ class OutgoingSettings(Section):
     max_response_size: ByteSize = Field(
         default=ByteSize.parse("10M"), description="The largest answer read, media aside."
     )
+    proxy: str | None = Field(
+        default=None,
+        pattern=r"^http://[^/]+/?$",
+        description="An HTTP proxy all of these requests go through: http://host:port, http://user:password@host:port. "
+        "What names resolve to is then its business.",
+    )
     connections: int = Field(default=200, ge=1, description="How many connections are open at once.")

@@ -45,11 +45,15 @@ _log = structlog.get_logger("homeserver.federation.receive")
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What became of a PDU: the event with its standing, or why it was dropped."""
+    """What became of a PDU: the event with its standing, or why it was dropped.
+
+    `is_unchecked`: for lack of a key that may be had later.
+    """
 
     stored: StoredEvent | None = None
     dropped: str | None = None
     is_worth_another_try: bool = False
+    is_unchecked: bool = False
 
 
 class ReceivePdu:
@@ -117,7 +121,22 @@ class ReceivePdu:
                 received = results[event.event_id] = await self._receive_one(origin, event)
                 if received.is_worth_another_try:
                     self._later.try_again(origin, event.event_id, partial(self._retry, origin, event))
+            self._wait_for_keys(origin, room_id, pdus, room, results)
             return results
+
+    def _wait_for_keys(
+        self, origin: str, room_id: str, pdus: Sequence[Mapping[str, Any]], room: Room, results: dict[str, Received]
+    ) -> None:
+        """Receive events again later whose signatures could not be checked."""
+        for pdu in pdus:
+            event_id = find_event_id(pdu, room.version)
+            received = results.get(event_id or "")
+            if event_id is not None and received is not None and received.is_unchecked:
+                self._later.try_again(origin, event_id, partial(self._retry_unchecked, origin, room_id, event_id, pdu))
+
+    async def _retry_unchecked(self, origin: str, room_id: str, event_id: str, pdu: Mapping[str, Any]) -> bool:
+        results = await self.receive(origin, room_id, [pdu])
+        return event_id not in results or not results[event_id].is_worth_another_try
 
     async def _retry(self, origin: str, event: Event) -> bool:
         """Receive an event that could not be received before; True when that is settled, one way or the other."""
@@ -154,7 +173,9 @@ class ReceivePdu:
                 continue
             events[event.event_id] = event
         signed, failures = await without_badly_signed(self._checks, events)
-        results.update((event_id, Received(dropped=reason)) for event_id, reason in failures.items())
+        for event_id, failure in failures.items():
+            late = failure.may_pass_later
+            results[event_id] = Received(dropped=failure.reason, is_worth_another_try=late, is_unchecked=late)
         return with_altered_redacted(signed), results
 
     async def _receive_one(self, origin: str, event: Event, relay: Relay | None = None) -> Received:

@@ -29,7 +29,7 @@ class RetryLater:
 
     def try_again(self, origin: str, event_id: str, attempt: Callable[[], Awaitable[bool]]) -> None:
         """Call `attempt` until it returns True, unless too much that came from `origin`, or from all, is waiting."""
-        if event_id in self._waiting or len(self._waiting) >= _MOST_WAITING:
+        if self._background.is_stopping or event_id in self._waiting or len(self._waiting) >= _MOST_WAITING:
             return
         if list(self._waiting.values()).count(origin) >= _MOST_WAITING_OF_A_SERVER:
             return

@@ -26,6 +26,7 @@ from homeserver.storage.outbound_events import (
 from homeserver.storage.outbound_transactions import (
     OUTBOUND_EDU,
     QueuedEdu,
+    count_waiting_events,
     delete_old_edus,
     load_servers_to_serve,
     queue_edus,
@@ -50,6 +51,7 @@ FOLLOWER = "federation_sender"
 _RETRY_EVERY_S = 1.0
 _LOOK_EVERY_S = 60.0
 _RETENTION_EVERY_S = 3_600.0
+_MOST_SHOWN = 20
 _GIVE_UP_AFTER_MS = 30 * 86_400_000
 
 
@@ -87,6 +89,20 @@ class FederationSender:
         self._stopping = False
         sent = metrics.counters("federation_transactions", "Transactions sent to other servers.", ["outcome"])
         metrics.gauge_of("federation_queues", "Servers for which something waits.", lambda: len(self._queues))
+        self._waiting: dict[str, int] = {}
+        metrics.gauge_of("federation_failing_servers", "Servers that cannot be reached.", lambda: back_off.failing)
+        metrics.gauges_of(
+            "federation_failing_seconds",
+            f"For how long the {_MOST_SHOWN} servers that have failed for longest have done so.",
+            "server",
+            lambda: back_off.longest_failing_s(_MOST_SHOWN),
+        )
+        metrics.gauges_of(
+            "federation_waiting_events",
+            f"Events that wait for the {_MOST_SHOWN} servers that most wait for, counted once a minute.",
+            "server",
+            lambda: self._waiting,
+        )
         self._parts = QueueParts(
             database,
             transmission,
@@ -169,6 +185,7 @@ class FederationSender:
             queue = self._queue_of(server_name)
             if queue is not None and not queue.is_running:
                 queue.wake(catching_up=True)
+        self._waiting = await self._database.read(count_waiting_events, _MOST_SHOWN)
 
     async def forget_old(self) -> None:
         """Retention: what has arrived everywhere, and what is for servers that have been away for a month."""

@@ -26,13 +26,16 @@ class ServerAccess:
         self._joined = joined
         self._acls: BoundedCache[str, ServerAcl] = BoundedCache("server_acls", _REMEMBERED)
 
-    async def room_for(self, origin: str, room_id: str, *, must_be_in_it: bool = True) -> Room:
+    async def room_for(
+        self, origin: str, room_id: str, *, must_be_in_it: bool = True, though_left: bool = False
+    ) -> Room:
         """A room that this server takes part in, for a server that may ask about it.
 
+        `though_left`: or took part in; those that were there too when it left may ask for what it has of that time.
         Raises M_NOT_FOUND for other rooms, M_FORBIDDEN when the ACL denies the server or it is not in the room.
         """
         room = await self._rooms.find(room_id)
-        if room is None or not is_resident(room):
+        if room is None or not (is_resident(room) or (though_left and room.state_group is not None)):
             raise unknown_room()
         if not await self.is_allowed(origin, room):
             raise forbidden("Your server is not allowed in this room.")

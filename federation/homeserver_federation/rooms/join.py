@@ -6,6 +6,7 @@ Spec: server-server-api #joining-rooms
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -21,7 +22,7 @@ from homeserver.storage.remote_rooms import Adoption, adopt_room
 from homeserver_federation.client import federation_path
 from homeserver_federation.errors import FederationError
 from homeserver_federation.inbound.check_auth_events import judge, needed_by
-from homeserver_federation.inbound.check_format import PduDropped, parse_pdu
+from homeserver_federation.inbound.check_format import NotToBeHad, PduDropped, parse_pdu
 from homeserver_federation.inbound.receive_pdu import ReceivePdu
 from homeserver_federation.ports import ServerClient, SignatureChecks
 from homeserver_federation.room_locks import RoomLocks
@@ -31,6 +32,8 @@ from homeserver_federation.rooms.outliers import Outliers, list_in
 from homeserver_federation.rooms.routes import Routes
 
 _CREATE: StateKey = ("m.room.create", "")
+_PAUSES_FOR_KEYS_S = (2, 5, 10)
+_ATTEMPTS = 3
 _log = structlog.get_logger("homeserver.federation.join")
 
 
@@ -103,7 +106,12 @@ class JoinRoom:
         query = {"omit_members": "false"}
         try:
             return await self._client.put(
-                server, federation_path("v2", *segments), event.pdu, query, timeout_ms=self._timeout_ms
+                server,
+                federation_path("v2", *segments),
+                event.pdu,
+                query,
+                timeout_ms=self._timeout_ms,
+                attempts=_ATTEMPTS,
             )
         except FederationError as error:
             if not is_unknown_endpoint(error):
@@ -140,7 +148,7 @@ class JoinRoom:
         version, room_id = template.version, joined.room_id
         told = await self._outliers.parse(version, room_id, list_in(answer, "state"))
         chain = await self._outliers.parse(version, room_id, list_in(answer, "auth_chain"))
-        usable = await self._outliers.check_parsed(chain | told)
+        usable = await self._usable(chain | told)
         state: dict[StateKey, Event] = {}
         for event_id in told.keys() & usable.keys():
             event = usable[event_id]
@@ -160,6 +168,19 @@ class JoinRoom:
         await self._database.write(adopt_room, adoption)
         # The join was known before if the user had knocked through it; the room may have been, without its state.
         self._rooms.drop(room_id)
+
+    async def _usable(self, parsed: Mapping[str, Event]) -> dict[str, Event]:
+        """Those of the events that may be used. All others must be known for bad: a member that is left out because
+        some server did not answer would be missing from the room for ever.
+        """
+        for pause_s in _PAUSES_FOR_KEYS_S:
+            with suppress(NotToBeHad):
+                return await self._outliers.check_parsed(parsed, all_of_them=True)
+            await self._clock.sleep(pause_s)
+        try:
+            return await self._outliers.check_parsed(parsed, all_of_them=True)
+        except NotToBeHad as error:
+            raise Unusable(str(error)) from None
 
 
 def _check(joined: Event, state: Mapping[StateKey, Event], usable: Mapping[str, Event]) -> None:

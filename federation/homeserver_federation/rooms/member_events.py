@@ -112,7 +112,7 @@ class MemberEvents:
             event = await self._vouched_for(room, event)
         failures = await self._checks.signature_failures([event])
         if failures:
-            raise invalid_param(failures[event.event_id])
+            raise invalid_param(failures[event.event_id].reason)
         received = await self._receive.receive_event(origin, event, self._relay)
         if received.stored is None:
             raise MatrixError("M_UNKNOWN", received.dropped or "The event cannot be placed in the room.", 400)

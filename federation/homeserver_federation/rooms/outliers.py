@@ -18,9 +18,9 @@ from homeserver.services.rooms.event_store import EventStore
 from homeserver.storage.database import Database
 from homeserver.storage.remote_rooms import store_outliers
 from homeserver_federation.client import federation_path
-from homeserver_federation.errors import FederationError
+from homeserver_federation.errors import FederationError, RemoteServerError
 from homeserver_federation.inbound.check_auth_events import judge, needed_by
-from homeserver_federation.inbound.check_format import PduDropped, parse_pdu, parse_pdus
+from homeserver_federation.inbound.check_format import NotToBeHad, PduDropped, parse_pdu, parse_pdus
 from homeserver_federation.inbound.check_hashes import with_altered_redacted
 from homeserver_federation.inbound.check_signatures import without_badly_signed
 from homeserver_federation.ports import ServerClient, SignatureChecks
@@ -42,9 +42,14 @@ class Outliers:
         self._client = client
         self._checks = checks
 
-    async def check(self, version: RoomVersion, room_id: str, pdus: Sequence[object]) -> dict[str, Event]:
-        """Those of the PDUs that may be used, by ID: new ones that pass steps 1 to 4, known ones unless rejected."""
-        return await self.check_parsed(await self.parse(version, room_id, pdus))
+    async def check(
+        self, version: RoomVersion, room_id: str, pdus: Sequence[object], *, all_of_them: bool = False
+    ) -> dict[str, Event]:
+        """Those of the PDUs that may be used, by ID: new ones that pass steps 1 to 4, known ones unless rejected.
+
+        `all_of_them`: raises NotToBeHad when one may pass later only, because a key could not be asked for just now.
+        """
+        return await self.check_parsed(await self.parse(version, room_id, pdus), all_of_them=all_of_them)
 
     async def parse(self, version: RoomVersion, room_id: str, pdus: Sequence[object]) -> dict[str, Event]:
         """Step 1 alone."""
@@ -52,19 +57,22 @@ class Outliers:
             return await asyncio.to_thread(parse_pdus, pdus, version, room_id)
         return parse_pdus(pdus, version, room_id)
 
-    async def check_parsed(self, parsed: Mapping[str, Event]) -> dict[str, Event]:
+    async def check_parsed(self, parsed: Mapping[str, Event], *, all_of_them: bool = False) -> dict[str, Event]:
         """The same, for events that have passed step 1."""
         known = await self._events.get_many(parsed)
         new = {event_id: event for event_id, event in parsed.items() if event_id not in known}
         usable = {
             event_id: stored.event for event_id, stored in known.items() if stored.standing is not Standing.REJECTED
         }
-        return usable | await self._judge_new(new)
+        return usable | await self._judge_new(new, all_of_them)
 
-    async def _judge_new(self, new: Mapping[str, Event]) -> dict[str, Event]:
+    async def _judge_new(self, new: Mapping[str, Event], all_of_them: bool) -> dict[str, Event]:
         signed, failures = await without_badly_signed(self._checks, new)
         if failures:
             _log.info("events dropped for their signatures", failures=failures)
+        late = [failure.reason for failure in failures.values() if failure.may_pass_later]
+        if late and all_of_them:
+            raise NotToBeHad(f"{len(late)} events cannot be checked just now. {late[0]}.")
         new = with_altered_redacted(signed)
         needed = set().union(*map(needed_by, new.values())) - new.keys()
         usable = {
@@ -97,26 +105,40 @@ class Outliers:
         await self.store(event.room_id, checked.values())
 
     async def fetch(
-        self, servers: Sequence[str], version: RoomVersion, room_id: str, event_ids: Collection[str]
+        self,
+        servers: Sequence[str],
+        version: RoomVersion,
+        room_id: str,
+        event_ids: Collection[str],
+        *,
+        all_of_them: bool = False,
     ) -> dict[str, Event]:
-        """Ask servers for single events, and keep those that pass."""
+        """Ask servers for single events, and keep those that pass.
+
+        `all_of_them`: raises NotToBeHad when a server did not answer, or a key could not be asked for.
+        """
         slots = asyncio.Semaphore(_MOST_AT_ONCE)
 
         async def fetch_one(event_id: str) -> object:
             async with slots:
-                return await self._fetch_pdu(servers, version, room_id, event_id)
+                return await self._fetch_pdu(servers, version, room_id, event_id, all_of_them)
 
         pdus = await asyncio.gather(*(fetch_one(event_id) for event_id in event_ids))
-        checked = await self.check(version, room_id, [pdu for pdu in pdus if pdu is not None])
+        checked = await self.check(version, room_id, [pdu for pdu in pdus if pdu is not None], all_of_them=all_of_them)
         await self.store(room_id, checked.values())
         return checked
 
-    async def _fetch_pdu(self, servers: Sequence[str], version: RoomVersion, room_id: str, event_id: str) -> object:
+    async def _fetch_pdu(
+        self, servers: Sequence[str], version: RoomVersion, room_id: str, event_id: str, must_be_had: bool
+    ) -> object:
+        silent = None
         for server in servers:
             try:
                 path = federation_path("v1", "event", event_id)
                 answer = await self._client.get(server, path, timeout_ms=_TIMEOUT_MS)
-            except FederationError:
+            except FederationError as error:
+                if not isinstance(error, RemoteServerError):
+                    silent = server
                 continue
             for pdu in list_in(answer, "pdus")[:1]:
                 try:
@@ -124,6 +146,8 @@ class Outliers:
                         return pdu
                 except PduDropped:
                     continue
+        if must_be_had and silent is not None:
+            raise NotToBeHad(f"{silent} does not hand out the event {event_id} just now.")
         return None
 
 

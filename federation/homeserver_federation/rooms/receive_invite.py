@@ -104,7 +104,7 @@ class ReceiveInvite:
             raise invalid_param("The event's content is not what was hashed.")
         failures = await self._checks.signature_failures([event])
         if failures:
-            raise invalid_param(failures[event.event_id])
+            raise invalid_param(failures[event.event_id].reason)
         await self._check_room(origin, event)
         return event
 

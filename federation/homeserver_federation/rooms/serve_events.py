@@ -53,7 +53,7 @@ class ServeEvents:
         stored = await self._events.find(event_id)
         if stored is None or stored.standing is Standing.REJECTED:
             raise not_found("There is no such event.")
-        await self._access.room_for(origin, stored.event.room_id)
+        await self._access.room_for(origin, stored.event.room_id, though_left=True)
         # Outliers are known as parts of states and auth chains, which no server in the room is denied.
         if stored.position is None and not stored.event.is_state:
             raise not_found("There is no such event.")
@@ -76,7 +76,7 @@ class ServeEvents:
 
     async def event_auth(self, origin: str, room_id: str, event_id: str) -> dict[str, Any]:
         """The auth chain of an event."""
-        await self._access.room_for(origin, room_id)
+        await self._access.room_for(origin, room_id, though_left=True)
         stored = await self._events.find(event_id)
         if stored is None or stored.event.room_id != room_id:
             raise not_found("There is no such event in this room.")
@@ -85,7 +85,7 @@ class ServeEvents:
 
     async def backfill(self, origin: str, room_id: str, event_ids: Sequence[str], limit: int) -> dict[str, Any]:
         """Up to `limit` events that precede the given ones, and these, newest first."""
-        room = await self._access.room_for(origin, room_id)
+        room = await self._access.room_for(origin, room_id, though_left=True)
         found = await self._walk(room, event_ids, min(limit, MOST_BACKFILLED))
         return self._transaction(await self._visibility.wire_forms(origin, found))
 
@@ -99,7 +99,7 @@ class ServeEvents:
         min_depth: int,
     ) -> dict[str, Any]:
         """The events between `earliest` and `latest`, without either, oldest first, at most `limit`."""
-        room = await self._access.room_for(origin, room_id)
+        room = await self._access.room_for(origin, room_id, though_left=True)
         seen = {*earliest, *latest}
         level = [*latest]
         found: list[StoredEvent] = []
@@ -125,7 +125,7 @@ class ServeEvents:
         return {"event_id": found.event_id, "origin_server_ts": found.event.origin_server_ts}
 
     async def _state_before(self, origin: str, room_id: str, event_id: str) -> StateMap:
-        await self._access.room_for(origin, room_id)
+        await self._access.room_for(origin, room_id, though_left=True)
         stored = await self._events.find(event_id)
         if stored is None or stored.position is None or stored.event.room_id != room_id:
             raise not_found("The state at this event is not known here.")

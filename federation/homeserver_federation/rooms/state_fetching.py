@@ -66,14 +66,14 @@ class StateFetching:
         if len(missing) > _FEW:
             await self._fetch_whole(server, version, room_id, event_id)
         elif missing:
-            await self._outliers.fetch([server], version, room_id, missing)
+            await self._outliers.fetch([server], version, room_id, missing, all_of_them=True)
         return await self._state_of(room_id, state_ids)
 
     async def _fetch_whole(self, server: str, version: RoomVersion, room_id: str, event_id: str) -> None:
         path = federation_path("v1", "state", room_id)
         answer = await self._client.get(server, path, {"event_id": event_id}, timeout_ms=_TIMEOUT_MS)
         pdus = [*list_in(answer, "auth_chain"), *list_in(answer, "pdus")][:_MOST_EVENTS]
-        checked = await self._outliers.check(version, room_id, pdus)
+        checked = await self._outliers.check(version, room_id, pdus, all_of_them=True)
         await self._outliers.store(room_id, checked.values())
 
     async def _state_of(self, room_id: str, state_ids: Sequence[str]) -> StateMap:

@@ -61,7 +61,7 @@ async def stripped(
         events[event.event_id] = event
     signed, failures = await without_badly_signed(checks, events)
     if is_strict and failures:
-        raise _wrong(next(iter(failures.values())))
+        raise _wrong(next(iter(failures.values())).reason)
     if is_strict and not any(event.type == "m.room.create" and event.state_key == "" for event in signed.values()):
         raise _wrong("The create event is missing.")
     return shown + [to_stripped_state(event) for event in with_altered_redacted(signed).values() if event.is_state]
