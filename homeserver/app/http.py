@@ -145,7 +145,7 @@ def client_routes(server: Homeserver) -> list[Route]:
                 ToDeviceApi(encryption.to_device),
                 CreateRoomApi(rooms.create, rooms.directory, server.email.invitations),
                 RoomMembershipApi(rooms.membership, rooms.directory, rooms.read, server.email.invitations),
-                RoomSendApi(rooms.send, server.delayed_events.delayed),
+                RoomSendApi(rooms.send, rooms.redact_related, server.delayed_events.delayed),
                 server.delayed_events.api(server.limits),
                 RoomsApi(rooms.read, rooms.timeline, rooms.client_events, server.user_news),
                 RelationsApi(rooms.relations, rooms.client_events, server.user_news),

@@ -33,6 +33,7 @@ from homeserver.services.rooms.membership import MembershipService
 from homeserver.services.rooms.memberships_at_events import MembershipsAtEvents
 from homeserver.services.rooms.policy import Gates, RoomPolicy
 from homeserver.services.rooms.read_room import ReadRoom
+from homeserver.services.rooms.redact_related import RedactRelated
 from homeserver.services.rooms.relations import Relations
 from homeserver.services.rooms.room import Rooms
 from homeserver.services.rooms.send_event import SendEvent
@@ -74,6 +75,7 @@ class RoomParts:
     membership: MembershipService
     create: CreateRoom
     send: SendEvent
+    redact_related: RedactRelated
     upgrade: UpgradeRoom
     timeline: Timeline
     read: ReadRoom
@@ -128,6 +130,7 @@ def build_rooms(
     directory = RoomDirectory(database, rooms, events, append, remote, gates, clock, server_name, appservices)
     summaries = RoomSummaries(database, rooms, events, directory, remote)
     unread = Unread(database, events, push_rules)
+    send = SendEvent(database, rooms, events, append, gates, membership)
     return RoomParts(
         rooms=rooms,
         events=events,
@@ -136,7 +139,8 @@ def build_rooms(
         append=append,
         membership=membership,
         create=create,
-        send=SendEvent(database, rooms, events, append, gates, membership),
+        send=send,
+        redact_related=RedactRelated(database, events, send),
         upgrade=UpgradeRoom(database, rooms, events, append, create),
         timeline=timeline,
         read=ReadRoom(database, rooms, events, groups, visibility, timeline),

@@ -8,20 +8,25 @@ from __future__ import annotations
 from typing import Any
 
 from homeserver.client_api.paths import v3
+from homeserver.protocol.errors import bad_json
 from homeserver.services.accounts.tokens import check_not_suspended
 from homeserver.services.delayed_events.delayed_events import DelayedEvents
 from homeserver.services.rooms.append_event import SentTransaction
+from homeserver.services.rooms.redact_related import RedactRelated
 from homeserver.services.rooms.send_event import SendEvent
 from homeserver.web.endpoint import Auth, endpoint
 from homeserver.web.request import Request
 from homeserver.web.requester import Requester
 
+_WITH_RELATIONS = ("with_rel_types", "org.matrix.msc3912.with_relations")
+
 
 class RoomSendApi:
     """The endpoints that write to a room."""
 
-    def __init__(self, send: SendEvent, delayed: DelayedEvents) -> None:
+    def __init__(self, send: SendEvent, redact_related: RedactRelated, delayed: DelayedEvents) -> None:
         self._send = send
+        self._redact_related = redact_related
         self._delayed = delayed
 
     @endpoint(
@@ -102,12 +107,11 @@ class RoomSendApi:
     async def redact(self, request: Request, requester: Requester, body: dict[str, Any]) -> dict[str, Any]:
         path = request.path
         scope = f"redact/{path['roomId']}/{path['eventId']}"
-        event_id = await self._send.redact(
-            requester.user_id,
-            path["roomId"],
-            path["eventId"],
-            body,
-            transaction_of(requester, scope, path["txnId"]),
+        transaction = transaction_of(requester, scope, path["txnId"])
+        content = {key: value for key, value in body.items() if key not in _WITH_RELATIONS}
+        rel_types = [rel_type for name in _WITH_RELATIONS for rel_type in _rel_types(body.get(name, []))]
+        event_id = await self._redact_related.redact(
+            requester.user_id, path["roomId"], path["eventId"], content, transaction, rel_types
         )
         return {"event_id": event_id}
 
@@ -132,6 +136,12 @@ class RoomSendApi:
             timestamp_ms=timestamp_of(request, requester),
         )
         return {"delay_id": delay_id}
+
+
+def _rel_types(value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(rel_type, str) for rel_type in value):
+        raise bad_json("The types of relations must be a list of strings.")
+    return value
 
 
 def _delay(request: Request) -> int | None:

@@ -29,6 +29,8 @@ FEATURES: Mapping[str, bool] = {
     "org.matrix.msc3773": True,  # notification counts of threads
     "org.matrix.msc3814": True,  # dehydrated devices
     "org.matrix.msc3827.stable": True,  # the directory by room type
+    "org.matrix.msc3881": True,  # one device pauses the pushers of another
+    "org.matrix.msc3912": True,  # redacting what relates to an event with it
     "org.matrix.msc3981": True,  # relations of relations
     "org.matrix.msc4222": True,  # state after the timeline in sync
     "org.matrix.simplified_msc3575": True,  # sliding sync

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, select, true, update
 
 from homeserver.storage.tables.pushers import push_queue, pushers
 from homeserver.storage.upsert import insert_or_ignore, insert_or_update
@@ -39,6 +39,7 @@ class StoredPusher:
     device_id: str | None = None
     failures: int = 0
     retry_ms: int | None = None
+    enabled: bool = True
 
 
 class NewPusher(NamedTuple):
@@ -55,6 +56,7 @@ class NewPusher(NamedTuple):
     set_ms: int
     profile_tag: str | None
     device_id: str | None
+    enabled: bool = True
 
 
 class Queued(NamedTuple):
@@ -82,14 +84,18 @@ _COLUMNS = (
     pushers.c.device_id,
     pushers.c.failures,
     pushers.c.retry_ms,
+    pushers.c.enabled,
 )
 _OF_USER = pushers.c.user_id == bindparam("of_user")
 _ONE = pushers.c.pusher_nid == bindparam("wanted")
-_SELECT_ALL = select(pushers.c.user_id, pushers.c.pusher_nid)
+_SELECT_ENABLED = select(pushers.c.user_id, pushers.c.pusher_nid).where(pushers.c.enabled == true())
 _SELECT_OF_USER = select(*_COLUMNS).where(_OF_USER).order_by(pushers.c.pusher_nid)
 _SELECT_ONE = select(*_COLUMNS).where(_ONE)
 _SELECT_NIDS = select(pushers.c.pusher_nid)
 _FIND = _SELECT_NIDS.where(_OF_USER, pushers.c.app_id == bindparam("app"), pushers.c.pushkey == bindparam("key"))
+_FIND_DEVICE = select(pushers.c.device_id).where(
+    _OF_USER, pushers.c.app_id == bindparam("app"), pushers.c.pushkey == bindparam("key")
+)
 _FIND_OTHERS = _SELECT_NIDS.where(
     pushers.c.user_id != bindparam("of_user"),
     pushers.c.app_id == bindparam("app"),
@@ -114,6 +120,7 @@ _STORE = insert_or_update(
         "device_id",
         "failures",
         "retry_ms",
+        "enabled",
     ],
 )
 _DELETE = delete(pushers).where(pushers.c.pusher_nid.in_(bindparam("nids", expanding=True)))
@@ -142,9 +149,9 @@ _DELETE_OLD = delete(push_queue).where(
 
 
 def load_pusher_nids(connection: Connection) -> dict[str, list[int]]:
-    """All pushers by user: whom it is worth working out notifications for."""
+    """The enabled pushers by user: whom it is worth working out notifications for."""
     found: dict[str, list[int]] = {}
-    for user_id, nid in connection.execute(_SELECT_ALL):
+    for user_id, nid in connection.execute(_SELECT_ENABLED):
         found.setdefault(user_id, []).append(nid)
     return found
 
@@ -159,14 +166,24 @@ def find_pusher(connection: Connection, nid: int) -> StoredPusher | None:
     return None if row is None else _unpack(row)
 
 
-def store_pusher(tx: Transaction, pusher: NewPusher, *, append: bool) -> int:
-    """Create a pusher, or change the one with the same app and key; unless `append`, other users' go. Its number."""
+def store_pusher(tx: Transaction, pusher: NewPusher, *, append: bool, keep_device: bool = False) -> int:
+    """Create a pusher, or change the one with the same app and key; unless `append`, other users' go. Its number.
+
+    `keep_device`: it stays with the device it belongs to, although another one changes it. What waits for a pusher
+    that is not enabled is dropped.
+    """
     key = {"of_user": pusher.user_id, "app": pusher.app_id, "key": pusher.pushkey}
     if not append:
         _delete(tx, tx.connection.execute(_FIND_OTHERS, key).scalars().all())
     values = {**pusher._asdict(), "data": orjson.dumps(pusher.data), "failures": 0, "retry_ms": None}
+    known = tx.connection.execute(_FIND_DEVICE, key).first() if keep_device else None
+    if known is not None:
+        values["device_id"] = known[0]
     tx.connection.execute(_STORE, values)
-    return int(tx.connection.execute(_FIND, key).scalar_one())
+    nid = int(tx.connection.execute(_FIND, key).scalar_one())
+    if not pusher.enabled:
+        drop_queue(tx, nid)
+    return nid
 
 
 def delete_pusher(tx: Transaction, user_id: str, app_id: str, pushkey: str) -> None:
@@ -221,6 +238,11 @@ def finish_queued(tx: Transaction, nid: int, position: int) -> None:
     """A notification was delivered, or need not be any more."""
     tx.connection.execute(_DELETE_QUEUED, {"wanted": nid, "at": position})
     set_retry(tx, nid, 0, None)
+
+
+def drop_queue(tx: Transaction, nid: int) -> None:
+    """Nothing is to be delivered to a pusher."""
+    tx.connection.execute(_DELETE_QUEUES, {"nids": [nid]})
 
 
 def drop_old(tx: Transaction, nid: int, before_ms: int) -> int:

@@ -226,7 +226,8 @@ async def test_a_rejected_key_ends_its_pusher(kitchen: Scene) -> None:
 async def test_pushers_are_listed_changed_and_deleted(kitchen: Scene) -> None:
     pusher = kitchen.gateway.pusher(profile_tag="tag", lang="de")
     await kitchen.alice.call("POST", "/pushers/set", pusher)
-    assert (await kitchen.alice.call("GET", "/pushers"))["pushers"] == [pusher]
+    shown = {"org.matrix.msc3881.enabled": True, "org.matrix.msc3881.device_id": kitchen.alice.device_id}
+    assert (await kitchen.alice.call("GET", "/pushers"))["pushers"] == [{**pusher, **shown}]
     await kitchen.alice.call("POST", "/pushers/set", {"kind": None, "app_id": "org.example.app", "pushkey": "key"})
     assert (await kitchen.alice.call("GET", "/pushers"))["pushers"] == []
 
@@ -292,3 +293,23 @@ async def test_without_the_plugin_there_are_no_pushers(tmp_path: Path) -> None:
         alice = await server.user("alice")
         refused = await alice.ask("POST", "/pushers/set", Gateway(url="https://push.example.org").pusher())
         assert (refused.status, refused.json["errcode"]) == (400, "M_INVALID_PARAM")
+
+
+async def test_one_device_pauses_the_pusher_of_another(kitchen: Scene) -> None:
+    laptop = await kitchen.server.user("alice", device_id="LAPTOP")
+    await laptop.call("POST", "/pushers/set", kitchen.gateway.pusher(**{"org.matrix.msc3881.enabled": False}))
+    (pusher,) = (await laptop.call("GET", "/pushers"))["pushers"]
+    assert pusher["org.matrix.msc3881.enabled"] is False
+    assert pusher["org.matrix.msc3881.device_id"] == kitchen.alice.device_id, "it is still the phone's"
+    await kitchen.bob.say(kitchen.room_id, "Unheard")
+    await handled(kitchen.server)
+    assert await kitchen.gateway.hears_nothing()
+
+    await laptop.call("POST", "/pushers/set", kitchen.gateway.pusher(**{"org.matrix.msc3881.enabled": True}))
+    heard = await kitchen.bob.say(kitchen.room_id, "Heard")
+    (told,) = await kitchen.gateway.wait_for(1)
+    assert told["event_id"] == heard
+    wrong = await laptop.ask("POST", "/pushers/set", kitchen.gateway.pusher(**{"org.matrix.msc3881.enabled": "no"}))
+    assert (wrong.status, wrong.json["errcode"]) == (400, "M_BAD_JSON")
+    versions = (await laptop.client.request("GET", "/_matrix/client/versions")).json
+    assert versions["unstable_features"]["org.matrix.msc3881"] is True

@@ -110,6 +110,9 @@ class PushDelivery:
             self._badges.discard(nid)
             self._told.pop(nid, None)
             return False
+        if not pusher.enabled:
+            await self._database.write(rows.drop_queue, nid)
+            return False
         wait_ms = (pusher.retry_ms or 0) - self._clock.now_ms()
         if wait_ms > 0:
             await self._clock.sleep(wait_ms / 1000)

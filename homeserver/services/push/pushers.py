@@ -25,6 +25,8 @@ _LONGEST_PUSHKEY_BYTES = 512
 _LONGEST_APP_ID = 64
 _LONGEST_TEXT = 512
 _LOAD_EVERY_S = 60.0
+# MSC3881: one device pauses the notifications of another.
+_ENABLED, _DEVICE_ID = "org.matrix.msc3881.enabled", "org.matrix.msc3881.device_id"
 _NEEDED = ("app_display_name", "device_display_name", "lang", "data")
 
 
@@ -65,7 +67,8 @@ class Pushers:
         if not told:
             for listener in self._listeners:
                 listener(user_id)
-        nids = [pusher.nid for pusher in await self._database.read(rows.load_pushers, user_id)]
+        pushers = await self._database.read(rows.load_pushers, user_id)
+        nids = [pusher.nid for pusher in pushers if pusher.enabled]
         if nids:
             self.by_user[user_id] = nids
         else:
@@ -87,7 +90,8 @@ class Pushers:
             if not isinstance(append, bool):
                 raise bad_json("`append` must be true or false.")
             pusher = await self._checked(user_id, device_id, app_id, pushkey, body)
-            await self._database.write(rows.store_pusher, pusher, append=append)
+            keep_device = _ENABLED in body
+            await self._database.write(rows.store_pusher, pusher, append=append, keep_device=keep_device)
         await self.reload(user_id)
 
     async def account_created(self, user: User) -> None:
@@ -113,6 +117,9 @@ class Pushers:
             raise bad_json("`data` must be an object.")
         if tag is not None and not isinstance(tag, str):
             raise bad_json("`profile_tag` must be a string.")
+        enabled = body.get(_ENABLED, True)
+        if not isinstance(enabled, bool):
+            raise bad_json(f"`{_ENABLED}` must be true or false.")
         new = NewPusher(
             user_id,
             app_id,
@@ -125,6 +132,7 @@ class Pushers:
             self._clock.now_ms(),
             tag,
             device_id,
+            enabled,
         )
         transport = self._transports.get(new.kind)
         if transport is None:
@@ -173,7 +181,7 @@ def as_pusher(pusher: StoredPusher | NewPusher) -> Pusher:
 
 
 def _as_json(pusher: StoredPusher) -> dict[str, Any]:
-    body = {
+    body: dict[str, Any] = {
         "pushkey": pusher.pushkey,
         "kind": pusher.kind,
         "app_id": pusher.app_id,
@@ -181,8 +189,10 @@ def _as_json(pusher: StoredPusher) -> dict[str, Any]:
         "device_display_name": pusher.device_display_name,
         "lang": pusher.lang,
         "data": pusher.data,
+        _ENABLED: pusher.enabled,
     }
-    return body if pusher.profile_tag is None else {**body, "profile_tag": pusher.profile_tag}
+    optional = {"profile_tag": pusher.profile_tag, _DEVICE_ID: pusher.device_id}
+    return {**body, **{name: value for name, value in optional.items() if value is not None}}
 
 
 def _text(body: Mapping[str, Any], key: str) -> str:

@@ -5,7 +5,19 @@ A notification is a row until its transport has delivered it, so that a restart 
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+    true,
+)
 
 from homeserver.storage.tables.metadata import RowNumber, metadata
 
@@ -26,6 +38,7 @@ pushers = Table(
     Column("device_id", Text),
     Column("failures", Integer, nullable=False, server_default=text("0")),
     Column("retry_ms", BigInteger),
+    Column("enabled", Boolean, nullable=False, server_default=true()),
     UniqueConstraint("user_id", "app_id", "pushkey"),
 )
 Index("ix_pushers_pushkey_app_id", pushers.c.pushkey, pushers.c.app_id)
