@@ -138,6 +138,23 @@ def create_user(name: str, admin: bool, password: str | None, config: str | None
 
 
 @main.group()
+def storage() -> None:
+    """Look at what this server stores."""
+
+
+@storage.command("report")
+@click.option("--most", default=15, show_default=True, help="How many tables, rooms and users to list.")
+@_config_option
+def storage_report(most: int, config: str | None) -> None:
+    """Say where the bytes are: by table, room and user. Works beside a running server."""
+    settings = _settings(config)
+    from homeserver.app.storage_report import report
+
+    for line in asyncio.run(report(settings, most)):
+        click.echo(line)
+
+
+@main.group()
 def federation() -> None:
     """Look at how this server gets on with others."""
 

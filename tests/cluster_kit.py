@@ -53,7 +53,7 @@ class _End:
     def is_up(self) -> bool:
         return self._channel.is_up
 
-    async def start(self, receive: Callable[[bytes], None], background: BackgroundTasks) -> None:
+    async def start(self, receive: Callable[[bytes], None], background: BackgroundTasks, database_id: str) -> None:
         self._channel.add(receive)
 
     async def publish(self, message: bytes) -> None:

@@ -10,8 +10,10 @@ from pydantic import Field, model_validator
 from homeserver_config.sections.admin_contact import AdminContactSettings
 from homeserver_config.sections.application_services import ApplicationServiceSettings
 from homeserver_config.sections.caches import CacheSettings
+from homeserver_config.sections.calls import CallSettings
 from homeserver_config.sections.cluster import ClusterSettings
 from homeserver_config.sections.database import DatabaseSettings
+from homeserver_config.sections.delayed_events import DelayedEventSettings
 from homeserver_config.sections.email import EmailSettings
 from homeserver_config.sections.federation import FederationSettings
 from homeserver_config.sections.guests import GuestSettings
@@ -63,6 +65,8 @@ class Settings(Section):
     identity_servers: IdentityServerSettings = IdentityServerSettings()
     rate_limits: RateLimitSettings = RateLimitSettings()
     rooms: RoomSettings = RoomSettings()
+    delayed_events: DelayedEventSettings = DelayedEventSettings()
+    calls: CallSettings = CallSettings()
     media: MediaSettings = MediaSettings()
     presence: PresenceSettings = PresenceSettings()
     push: PushSettings = PushSettings()

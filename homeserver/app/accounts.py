@@ -32,6 +32,7 @@ from homeserver.services.accounts.sessions import Sessions
 from homeserver.services.accounts.shared_secret import SharedSecretRegistration
 from homeserver.services.accounts.tokens import Tokens
 from homeserver.services.accounts.user_interactive_auth import UserInteractiveAuth
+from homeserver.services.devices.dehydrated_devices import DehydratedDevices
 from homeserver.services.devices.devices import Devices
 from homeserver.services.filters import Filters
 from homeserver.services.profiles import Profiles
@@ -54,6 +55,7 @@ class AccountParts:
     login_tokens: LoginTokens
     passwords: Passwords
     devices: Devices
+    dehydrated: DehydratedDevices
     retention: AccountRetention
     filters: Filters
 
@@ -156,6 +158,7 @@ def build_accounts(
         login_tokens=login_tokens,
         passwords=passwords,
         devices=Devices(database, clock, tokens, device_rows),
+        dehydrated=DehydratedDevices(database, clock, device_rows),
         retention=AccountRetention(
             AccountLifetimes(), database, clock, tokens, accounts, interactive_auth, device_rows
         ),

@@ -14,6 +14,7 @@ from homeserver.services.cluster.bus import Bus, NoBus, RedisBus
 from homeserver.services.cluster.commit_relay import CommitRelay
 from homeserver.services.cluster.leases import Leases, OneProcess, SharedLeases
 from homeserver.services.cluster.notes import Notes
+from homeserver.storage.database_id import get_or_create_id
 
 if TYPE_CHECKING:
     from homeserver.app.homeserver import Homeserver
@@ -48,8 +49,7 @@ class Cluster:
             raise ValueError("Several processes need PostgreSQL: set database.url, or cluster.enabled to false.")
         redis_url = settings.cluster.redis_url
         if bus is None:
-            name = settings.server.server_name
-            bus = RedisBus(redis_url.reveal(), name) if redis_url is not None else NoBus()
+            bus = RedisBus(redis_url.reveal()) if redis_url is not None else NoBus()
         self._bus = bus
         self._notes = Notes(bus, randomness)
         self._relay = CommitRelay(database, bus, clock, metrics, self._notes.publish_commit)
@@ -62,7 +62,8 @@ class Cluster:
         followers = Memory(server)
         await self._relay.start(followers.apply, followers.missed, self._background)
         self._database.relay_commits(self._relay.commit)
-        await self._notes.start(self._relay.receive, self._background)
+        database_id = await self._database.write(get_or_create_id, self._notes.name)
+        await self._notes.start(self._relay.receive, self._background, database_id)
         self._exchange_notes(server)
 
     async def catch_up(self) -> bool:

@@ -31,6 +31,7 @@ from homeserver_federation.parts import CoreParts, OtherHalf, RoomsOfFederation,
 from homeserver_federation.remote_directory import RemoteDirectory
 from homeserver_federation.remote_keys import FederatedKeys
 from homeserver_federation.remote_media import FederatedMedia
+from homeserver_federation.remote_openid import FederatedOpenIdUsers
 from homeserver_federation.remote_profiles import FederatedProfiles
 from homeserver_federation.remote_servers import FederatedServers
 from homeserver_federation.request_auth import RequestAuthenticator
@@ -108,6 +109,7 @@ class FederationParts:
         self.authenticator = RequestAuthenticator(server_name, self.key_ring, federation, self.back_off)
         self.keys = FederatedKeys(self.client)
         self.profiles = FederatedProfiles(self.client)
+        self.openid_users = FederatedOpenIdUsers(self.client)
         self.media = FederatedMedia(self.client, http)
         self.directory = RemoteDirectory(self.client)
         self.remote = FederatedServers()

@@ -13,6 +13,7 @@ import structlog
 from homeserver.app.accounts import build_accounts
 from homeserver.app.appservices import AppserviceParts
 from homeserver.app.cluster import Cluster
+from homeserver.app.delayed_events import DelayedEventParts
 from homeserver.app.email import EmailParts
 from homeserver.app.encryption import build_encryption
 from homeserver.app.federation import FederationParts
@@ -37,7 +38,7 @@ from homeserver.services.devices.remote_keys import NoRemoteKeys
 from homeserver.services.devices.to_device import NoRemoteToDevice
 from homeserver.services.followers import Followers
 from homeserver.services.media.ports import NoRemoteMedia
-from homeserver.services.openid import OpenIdTokens
+from homeserver.services.openid import NoRemoteOpenIdUsers, OpenIdTokens, OpenIdUsers
 from homeserver.services.profiles import NoRemoteProfiles, Profile, Profiles
 from homeserver.services.push_rules import PushRules
 from homeserver.services.rate_limiter import RateLimits
@@ -125,6 +126,7 @@ class Homeserver:
             server_name, self.database, [followers], remote_profiles, makers=self.appservices.queries
         )
         self.openid = OpenIdTokens(server_name, self.database, self.clock, self.randomness)
+        remote_openid = federation.openid_users if federation is not None else NoRemoteOpenIdUsers()
         self.followers = Followers(self.database, self.background)
         self.plugins = PluginParts(
             settings, self.database, self.clock, self.randomness, self.http, self.metrics, self.background
@@ -153,6 +155,14 @@ class Homeserver:
             self.appservices.queries,
         )
         followers.membership = self.rooms.membership
+        self.delayed_events = DelayedEventParts(
+            settings,
+            self.database,
+            self.clock,
+            self.randomness,
+            self.rooms.send,
+            is_shared=self.cluster.is_shared,
+        )
         self.encryption = build_encryption(
             settings,
             self.database,
@@ -217,6 +227,7 @@ class Homeserver:
             self.limits,
             self.followers,
             self.email,
+            OpenIdUsers(server_name, self.openid, remote_openid),
         )
         self.media = build_media(
             settings,
@@ -271,6 +282,7 @@ class Homeserver:
         if self.federation is not None:
             await self.federation.start(leases, self.followers)
         await self.appservices.start(leases)
+        await self.delayed_events.start(leases, self.background)
         if self.media is not None:
             self.media.start(self.background)
         self.sync.typing.start(self.background)

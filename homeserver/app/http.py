@@ -19,6 +19,7 @@ from homeserver.client_api.capabilities import Capabilities, CapabilitiesApi
 from homeserver.client_api.content_repo import ContentRepoApi
 from homeserver.client_api.create_room import CreateRoomApi
 from homeserver.client_api.cross_signing import CrossSigningApi
+from homeserver.client_api.dehydrated_devices import DehydratedDevicesApi
 from homeserver.client_api.device_management import DeviceManagementApi
 from homeserver.client_api.directory import DirectoryApi
 from homeserver.client_api.filter import FilterApi
@@ -47,6 +48,7 @@ from homeserver.client_api.room_send import RoomSendApi
 from homeserver.client_api.room_summary import RoomSummaryApi
 from homeserver.client_api.room_upgrades import RoomUpgradesApi
 from homeserver.client_api.rooms import RoomsApi
+from homeserver.client_api.rtc_transports import RtcTransportsApi, well_known_foci
 from homeserver.client_api.search import SearchApi
 from homeserver.client_api.sliding_sync import SlidingSyncApi
 from homeserver.client_api.sso_login_redirect import SsoLoginRedirectApi
@@ -74,14 +76,16 @@ def client_routes(server: Homeserver) -> list[Route]:
     """The client-server API."""
     settings, accounts, rooms, sync = server.settings, server.accounts, server.rooms, server.sync
     encryption = server.encryption
+    transports = settings.calls.rtc_transports
     well_known = None
     if settings.well_known.enabled:
         well_known = client_well_known(
-            settings.public_baseurl, {**server.plugins.hooks.well_known(), **settings.well_known.client_extra}
+            settings.public_baseurl,
+            {**well_known_foci(transports), **server.plugins.hooks.well_known(), **settings.well_known.client_extra},
         )
     hooks = server.plugins.hooks
     capabilities = Capabilities(
-        more=hooks.capabilities(),
+        more={**server.delayed_events.capabilities(), **hooks.capabilities()},
         get_login_token=settings.sessions.login_tokens,
         third_party_ids=server.email.has_addresses,
         forget_on_leave=settings.rooms.forget_on_leave,
@@ -94,6 +98,7 @@ def client_routes(server: Homeserver) -> list[Route]:
             [
                 *media,
                 PusherApi(server.plugins.pushers),
+                *([RtcTransportsApi(transports)] if transports else []),
                 VoipApi(server.plugins.turn_credentials),
                 SsoLoginRedirectApi(server.plugins.sso, settings.public_baseurl),
                 LoginApi(accounts.sessions, well_known),
@@ -119,7 +124,14 @@ def client_routes(server: Homeserver) -> list[Route]:
                 TagsApi(server.account_data),
                 FilterApi(accounts.filters),
                 PushrulesApi(server.push_rules),
-                VersionsApi({**FEATURES, **hooks.unstable_features()}),
+                VersionsApi(
+                    {
+                        **FEATURES,
+                        "org.matrix.msc4143": bool(transports),
+                        **server.delayed_events.features(),
+                        **hooks.unstable_features(),
+                    }
+                ),
                 CapabilitiesApi(capabilities),
                 WellknownApi(well_known),
                 SupportApi(settings.admin_contact),
@@ -129,10 +141,12 @@ def client_routes(server: Homeserver) -> list[Route]:
                 ),
                 *([] if oauth is None else oauth.apis),
                 KeyBackupApi(encryption.backups),
+                DehydratedDevicesApi(accounts.dehydrated),
                 ToDeviceApi(encryption.to_device),
                 CreateRoomApi(rooms.create, rooms.directory, server.email.invitations),
                 RoomMembershipApi(rooms.membership, rooms.directory, rooms.read, server.email.invitations),
-                RoomSendApi(rooms.send),
+                RoomSendApi(rooms.send, server.delayed_events.delayed),
+                server.delayed_events.api(server.limits),
                 RoomsApi(rooms.read, rooms.timeline, rooms.client_events, server.user_news),
                 RelationsApi(rooms.relations, rooms.client_events, server.user_news),
                 RoomUpgradesApi(rooms.upgrade),

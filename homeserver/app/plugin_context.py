@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from homeserver.services.accounts.password_check import PasswordCheck
     from homeserver.services.followers import Followers
     from homeserver.services.mail.outbox import Outbox
+    from homeserver.services.openid import OpenIdUsers
     from homeserver.services.plugin_events import PluginEvents
     from homeserver.services.profiles import Profiles
     from homeserver.services.push.pushers import Pushers
@@ -58,6 +59,7 @@ class AttachedParts:
     event_followers: Mapping[str, PluginEvents]
     email: EmailParts
     pushers: Pushers
+    openid: OpenIdUsers
 
 
 class PluginContexts:
@@ -109,6 +111,7 @@ class PluginContexts:
             jobs=_Jobs(plugin, self._background),
             mail=_Mail(self),
             pushers=_Pushers(self),
+            openid=_OpenId(self),
         )
 
 
@@ -307,6 +310,16 @@ class _Pushers:
     async def delete(self, user_id: str, app_id: str, pushkey: str) -> None:
         body = {"app_id": app_id, "pushkey": pushkey, "kind": None}
         await self._contexts.parts.pushers.set(user_id, None, body)
+
+
+class _OpenId:
+    """Implements `OpenIdAccess`."""
+
+    def __init__(self, contexts: PluginContexts) -> None:
+        self._contexts = contexts
+
+    async def user_of(self, server_name: str, token: str) -> str:
+        return await self._contexts.parts.openid.user_of(server_name, token)
 
 
 class _Mail:

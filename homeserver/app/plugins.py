@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from homeserver.services.accounts.ports import AuthStage, LoginMethod
     from homeserver.services.cluster.leases import Leases
     from homeserver.services.followers import Followers
+    from homeserver.services.openid import OpenIdUsers
     from homeserver.services.profiles import Profiles
     from homeserver.services.push_rules import PushRules
     from homeserver.services.rate_limiter import RateLimits
@@ -125,6 +126,7 @@ class PluginParts:
         limits: RateLimits,
         followers: Followers,
         email: EmailParts,
+        openid: OpenIdUsers,
     ) -> None:
         """Hand in the services: plugins' contexts work from here on, and push can be built."""
         self.gates.attach(rooms.events)
@@ -132,7 +134,17 @@ class PluginParts:
         check = PasswordCheck(self._database, accounts.passwords, limits)
         self._contexts.attach(
             AttachedParts(
-                self.hooks, rooms, accounts, check, limits, profiles, followers, self._feeds, email, self.pushers
+                self.hooks,
+                rooms,
+                accounts,
+                check,
+                limits,
+                profiles,
+                followers,
+                self._feeds,
+                email,
+                self.pushers,
+                openid,
             )
         )
         push = self._settings.push

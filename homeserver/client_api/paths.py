@@ -15,6 +15,11 @@ def v1(path: str) -> list[str]:
     return [f"/_matrix/client/v1{path}"]
 
 
+def unstable(proposal: str, path: str) -> list[str]:
+    """The templates of an endpoint that is not specified yet, e.g. of `org.matrix.msc4140`."""
+    return [f"/_matrix/client/unstable/{proposal}{path}"]
+
+
 # The state key may be empty, and then be left out with its slash or without.
 STATE_PATHS = [
     path

@@ -27,6 +27,7 @@ FEATURES: Mapping[str, bool] = {
     "org.matrix.msc3440.stable": True,  # threads
     "org.matrix.msc3771": True,  # receipts in threads
     "org.matrix.msc3773": True,  # notification counts of threads
+    "org.matrix.msc3814": True,  # dehydrated devices
     "org.matrix.msc3827.stable": True,  # the directory by room type
     "org.matrix.msc3981": True,  # relations of relations
     "org.matrix.msc4222": True,  # state after the timeline in sync

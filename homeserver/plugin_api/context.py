@@ -119,6 +119,13 @@ class PusherAccess(Protocol):
         """Take a pusher away; nothing happens if there is none."""
 
 
+class OpenIdAccess(Protocol):
+    """Who is behind the OpenID tokens that users of any server hand to services."""
+
+    async def user_of(self, server_name: str, token: str) -> str:
+        """The user whose token this is, as their own server says; MatrixError if it does not hold."""
+
+
 class Jobs(Protocol):
     """Work beside the requests, supervised: failures are logged, and everything ends with the server."""
 
@@ -151,6 +158,7 @@ class PluginContext:
     jobs: Jobs
     mail: MailAccess
     pushers: PusherAccess
+    openid: OpenIdAccess
 
 
 ContextMaker = Callable[[str], PluginContext]

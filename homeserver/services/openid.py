@@ -5,9 +5,10 @@ Spec: client-server-api #openid
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from homeserver.protocol.errors import JsonValue, unknown_token
+from homeserver.protocol.errors import JsonValue, forbidden, invalid_param, unknown_token
+from homeserver.protocol.identifiers import is_server_name, is_user_id, server_name_of
 from homeserver.services.accounts.tokens import hash_token
 from homeserver.storage.accounts import find_user
 from homeserver.storage.openid_tokens import create_openid_token, find_openid_user
@@ -49,3 +50,37 @@ class OpenIdTokens:
             if user is not None and not user.deactivated:
                 return user_id
         raise unknown_token("This token is unknown or has expired.")
+
+
+class RemoteOpenIdUsers(Protocol):
+    """How other servers are asked whose a token of theirs is; federation implements it."""
+
+    async def fetch_user(self, server_name: str, token: str) -> str:
+        """What that server says, unchecked; MatrixError if it does not know the token or does not answer."""
+
+
+class NoRemoteOpenIdUsers:
+    """What is asked when federation is off."""
+
+    async def fetch_user(self, server_name: str, token: str) -> str:
+        raise forbidden("Users of other servers are not known here: federation is off.")
+
+
+class OpenIdUsers:
+    """Whose a token is, whichever server made it: for services that run within this one."""
+
+    def __init__(self, server_name: str, tokens: OpenIdTokens, remote: RemoteOpenIdUsers) -> None:
+        self._server_name = server_name
+        self._tokens = tokens
+        self._remote = remote
+
+    async def user_of(self, server_name: str, token: str) -> str:
+        """The user. M_UNKNOWN_TOKEN if the token does not hold, also if its server vouches for users of another."""
+        if not is_server_name(server_name):
+            raise invalid_param("`matrix_server_name` is no server name.")
+        if server_name == self._server_name:
+            return await self._tokens.get_user(token)
+        user_id = await self._remote.fetch_user(server_name, token)
+        if not is_user_id(user_id) or server_name_of(user_id) != server_name:
+            raise unknown_token("This token is not that of a user of its server.")
+        return user_id

@@ -12,6 +12,7 @@ import orjson
 from sqlalchemy import and_, bindparam, delete, select
 
 from homeserver.storage.cross_signing import delete_device_signatures
+from homeserver.storage.dehydrated_devices import delete_dehydrated
 from homeserver.storage.device_lists import note_device_list_change
 from homeserver.storage.events import batched_list
 from homeserver.storage.one_time_keys import delete_one_time_keys
@@ -81,11 +82,12 @@ def store_device_keys(tx: Transaction, user_id: str, device_id: str, keys: Mappi
 
 
 def delete_device_data(tx: Transaction, user_id: str, device_ids: Sequence[str]) -> None:
-    """Delete all that encryption keeps about devices: keys, signatures, and messages waiting for them."""
+    """Delete all that encryption keeps about devices: keys, signatures, messages waiting for them."""
     tx.connection.execute(_DELETE, {"of_user": user_id, "devices": list(device_ids)})
     delete_one_time_keys(tx, user_id, device_ids)
     delete_device_signatures(tx, user_id, device_ids)
     delete_messages_of(tx, user_id, device_ids)
+    delete_dehydrated(tx, user_id, device_ids)
 
 
 class EncryptionRows:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from server_process import Client, ServerProcess, make_clients
+from servers import find_redis, free_port
 
 
 @asynccontextmanager
@@ -92,3 +94,56 @@ async def test_chat_goes_on_while_processes_come_and_go(
         for user in (alice, bob):
             own = [text for text in heard if text.startswith(user.user_id)]
             assert own == [text for text in said if text.startswith(user.user_id)]
+
+
+async def test_redis_goes_and_comes_back(tmp_path: Path, fresh_postgres_url: str) -> None:
+    redis = PrivateRedis(tmp_path)
+    await redis.start()
+    try:
+        async with running(tmp_path, fresh_postgres_url, redis.url) as (_, (alice, bob)):
+            room_id = (await alice.call("POST", "/createRoom", {"preset": "public_chat"}))["room_id"]
+            await bob.call("POST", f"/join/{room_id}", {})
+            said: list[str] = []
+            for phase in ("with", "without", "again with"):
+                if phase == "without":
+                    redis.stop()
+                elif phase == "again with":
+                    await redis.start()
+                for number in range(8):
+                    for user in (alice, bob):
+                        said.append(f"{user.user_id} {phase} {number}")
+                        await send_persistently(user, room_id, said[-1])
+            assert await all_messages(bob, room_id) == said
+    finally:
+        redis.stop()
+
+
+class PrivateRedis:
+    """A Redis of a test's own, to be stopped and started."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self._port}/0"
+
+    async def start(self) -> None:
+        options = ["--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)]
+        self._process = subprocess.Popen([find_redis(), *options], stdout=subprocess.DEVNULL)
+        for _ in range(100):
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", self._port)
+            except OSError:
+                await asyncio.sleep(0.05)
+            else:
+                writer.close()
+                return
+        raise RuntimeError("Redis did not start")
+
+    def stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()

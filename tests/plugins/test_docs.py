@@ -19,6 +19,8 @@ from homeserver_config import read_settings
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "plugins"
 BUNDLED = [
+    "call_log",
+    "livekit",
     "media_disk",
     "media_s3",
     "media_thumbnails",
@@ -28,6 +30,7 @@ BUNDLED = [
     "push_gateway",
     "registration_tokens",
     "turn_credentials",
+    "web_push",
 ]
 
 
@@ -56,8 +59,8 @@ def test_a_plugins_page_names_all_its_settings_and_its_example_is_right(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = DOCS / f"{name}.md"
-    for secret in ("club.token", "turn.secret", "corp.secret", "s3.secret"):
-        (tmp_path / secret).write_text("secret\n")
+    for secret in ("club.token", "turn.secret", "corp.secret", "livekit.secret", "s3.secret"):
+        (tmp_path / secret).write_text("secret" * 8 + "\n")
     example = tmp_path / "homeserver.yaml"
     example.write_text(blocks_of(page, "yaml")[0])
     env = {"FAMILY_TOKEN": "f", "GOOGLE_SECRET": "g", "GITHUB_SECRET": "h"}

@@ -45,6 +45,7 @@ async def test_they_run_and_end(tmp_path: Path) -> None:
             jobs=unused,
             mail=unused,
             pushers=unused,
+            openid=unused,
         )
 
     found = find_plugins(entries({"name": "media_disk"}, {"name": "media_thumbnails", "settings": {"workers": 2}}))

@@ -39,6 +39,9 @@ async def test_newcomers_join_what_the_settings_name(tmp_path: Path) -> None:
         await root.sync()
         alice = await server.user("alice")
         news = await root.sync(5_000)
+        while "rooms" not in news:
+            # Her new device may be told of before she comes in.
+            news = await root.sync(5_000)
         (event,) = news["rooms"]["join"][lobby]["timeline"]["events"]
         assert (event["state_key"], event["content"]["membership"]) == (alice.user_id, "join")
 

@@ -24,6 +24,7 @@ class RateLimitSettings(Section):
 
     enabled: bool = Field(default=True, description="Turn all limits off with false; for tests and benchmarks.")
     message: RateLimit = _limit(10, 60, "Events sent, by account.")
+    delayed_event: RateLimit = _limit(5, 100, "Delayed events looked at, restarted, sent or cancelled, each.")
     typing: RateLimit = _limit(5, 30, "Typing notices, by account.")
     receipt: RateLimit = _limit(10, 60, "Receipts and read markers, by account.")
     presence: RateLimit = _limit(1, 10, "Presence updates, by account.")

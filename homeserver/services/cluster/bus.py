@@ -27,8 +27,8 @@ class Bus(Protocol):
     def is_up(self) -> bool:
         """False while messages may be getting lost."""
 
-    async def start(self, receive: Callable[[bytes], None], background: BackgroundTasks) -> None:
-        """Begin to listen. What this process publishes may come back to it."""
+    async def start(self, receive: Callable[[bytes], None], background: BackgroundTasks, database_id: str) -> None:
+        """Begin to listen to the processes of one database. What this process publishes may come back to it."""
 
     async def publish(self, message: bytes) -> None:
         """Send to all; never raises."""
@@ -42,7 +42,7 @@ class NoBus:
 
     is_up = False
 
-    async def start(self, receive: Callable[[bytes], None], background: BackgroundTasks) -> None:
+    async def start(self, receive: Callable[[bytes], None], background: BackgroundTasks, database_id: str) -> None:
         return
 
     async def publish(self, message: bytes) -> None:
@@ -53,9 +53,9 @@ class NoBus:
 
 
 class RedisBus:
-    """A channel of Redis for each server name."""
+    """A channel of Redis for each database, so that servers may share a Redis."""
 
-    def __init__(self, url: str, server_name: str) -> None:
+    def __init__(self, url: str) -> None:
         # Not needed by a server of one process.
         from redis.asyncio import Redis
 
@@ -63,7 +63,7 @@ class RedisBus:
             url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, health_check_interval=0
         )
         self._listener: Any = Redis.from_url(url, socket_connect_timeout=_TIMEOUT_S)
-        self._channel = f"starling:{server_name}"
+        self._channel = ""
         self._is_listening = False
         self._can_publish = True
         self._subscribed = asyncio.Event()
@@ -72,7 +72,8 @@ class RedisBus:
     def is_up(self) -> bool:
         return self._is_listening and self._can_publish
 
-    async def start(self, receive: Callable[[bytes], None], background: BackgroundTasks) -> None:
+    async def start(self, receive: Callable[[bytes], None], background: BackgroundTasks, database_id: str) -> None:
+        self._channel = f"starling:{database_id}"
         background.start("cluster-bus", self._listen(receive))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_TIMEOUT_S):

@@ -38,10 +38,10 @@ class Notes:
         """The name of this process among the others."""
         return self._name.hex()
 
-    async def start(self, on_commit: Callable[[bytes], None], background: BackgroundTasks) -> None:
-        """Begin to listen and to speak."""
+    async def start(self, on_commit: Callable[[bytes], None], background: BackgroundTasks, database_id: str) -> None:
+        """Begin to listen and to speak, among the processes of one database."""
         self._on_commit = on_commit
-        await self._bus.start(self._receive, background)
+        await self._bus.start(self._receive, background, database_id)
         background.keep_running("cluster-notes", self._speak)
 
     def on(self, topic: str, handler: Callable[..., object]) -> None:

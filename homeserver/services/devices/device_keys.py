@@ -97,12 +97,12 @@ class DeviceKeys:
         """
         if device_id is None:
             raise invalid_param("Only a device can upload keys, and this access token belongs to none.")
-        _check_upload(user_id, device_id, upload)
+        check_upload(user_id, device_id, upload)
         if upload.is_empty:
             counts = await self._database.read(load_key_counts, user_id, device_id)
         else:
             now_ms = self._clock.now_ms()
-            counts = await self._database.write(_store_upload, user_id, device_id, upload, now_ms)
+            counts = await self._database.write(store_upload, user_id, device_id, upload, now_ms)
         return with_usual_algorithm(counts.one_time)
 
     async def query(
@@ -186,7 +186,8 @@ def with_usual_algorithm(counts: Mapping[str, int]) -> dict[str, int]:
     return {SIGNED_CURVE25519: 0, **counts}
 
 
-def _check_upload(user_id: str, device_id: str, upload: KeyUpload) -> None:
+def check_upload(user_id: str, device_id: str, upload: KeyUpload) -> None:
+    """Raise M_INVALID_PARAM, M_MISSING_PARAM or M_TOO_LARGE for keys of the wrong shape."""
     if upload.device_keys is not None:
         check_device_keys(user_id, device_id, upload.device_keys)
         _check_size(upload.device_keys, _MOST_BYTES)
@@ -207,7 +208,8 @@ def _check_size(key: Any, most_bytes: int) -> None:
         raise too_large(f"Such a key may have at most {most_bytes} bytes.")
 
 
-def _store_upload(tx: Transaction, user_id: str, device_id: str, upload: KeyUpload, now_ms: int) -> DeviceKeyCounts:
+def store_upload(tx: Transaction, user_id: str, device_id: str, upload: KeyUpload, now_ms: int) -> DeviceKeyCounts:
+    """Store the keys of a device that exists, and count what it has now."""
     if find_device(tx.connection, user_id, device_id) is None:
         raise unknown_token("This device has been deleted.")
     changed = _store_one_time_keys(tx, user_id, device_id, upload.one_time_keys or {})

@@ -132,7 +132,8 @@ class Pushers:
         pending = transport.check(as_pusher(new))
         if pending is not None:
             await pending
-        self._check_gateway(data.get("url"))
+        for place in ("url", "endpoint"):
+            self._check_gateway(data.get(place))
         return new
 
     def _check_gateway(self, url: object) -> None:

@@ -56,6 +56,10 @@ class PushOutcome:
     mentions: tuple[Mention, ...] = ()
 
 
+# Stands for a device in the transactions under which delayed events are sent.
+DELAYED_EVENT = "delayed_event/"
+
+
 @dataclass(frozen=True, slots=True)
 class SentTransaction:
     """How the sending device named its request, so that a repetition is recognised."""

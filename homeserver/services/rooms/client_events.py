@@ -13,6 +13,7 @@ import orjson
 from homeserver.protocol.client_event import to_client_event
 from homeserver.runtime.clock import Clock
 from homeserver.services.rooms.aggregations import Aggregations, EditedEvent
+from homeserver.services.rooms.append_event import DELAYED_EVENT
 from homeserver.services.rooms.memberships_at_events import MembershipsAtEvents
 from homeserver.storage.events import StoredEvent
 
@@ -91,6 +92,16 @@ def client_bytes(
     transaction = stored.transaction
     if transaction is not None and reader is not None and (event.sender, transaction.device_id) == reader[:2]:
         unsigned["transaction_id"] = transaction.transaction_id
+    if (
+        transaction is not None
+        and reader is not None
+        and (DELAYED_EVENT, reader.user_id)
+        == (
+            transaction.device_id,
+            event.sender,
+        )
+    ):
+        unsigned["org.matrix.msc4140.delay_id"] = transaction.transaction_id
     if membership is not None:
         unsigned["membership"] = membership
     if relations:

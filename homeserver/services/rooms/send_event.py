@@ -110,6 +110,7 @@ class SendEvent:
         state_key: str,
         content: dict[str, Any],
         *,
+        transaction: SentTransaction | None = None,
         timestamp_ms: int | None = None,
     ) -> str:
         """Send a state event and return its id; the id of the current one when nothing would change."""
@@ -124,7 +125,7 @@ class SendEvent:
         if unchanged is not None:
             return unchanged
         draft = EventDraft(room_id, event_type, sender, content, state_key=state_key)
-        return await self._send(draft, None, timestamp_ms)
+        return await self._send(draft, transaction, timestamp_ms)
 
     async def _send(self, draft: EventDraft, transaction: SentTransaction | None, timestamp_ms: int | None) -> str:
         if transaction is not None:

@@ -6,6 +6,8 @@ Row numbers end in `_nid` and never leave `homeserver.storage`.
 from homeserver.storage.tables import (
     accounts,
     application_services,
+    dehydrated_devices,
+    delayed_events,
     destinations,
     device_keys,
     events,
@@ -32,6 +34,8 @@ from homeserver.storage.tables.metadata import metadata
 __all__ = [
     "accounts",
     "application_services",
+    "dehydrated_devices",
+    "delayed_events",
     "destinations",
     "device_keys",
     "events",
