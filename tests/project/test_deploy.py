@@ -1,4 +1,4 @@
-"""The recipes in deploy/: they parse, the server accepts their settings, and their figures fit to it and to each other.
+"""The recipes in docs/deploy: they parse, the server accepts their settings, their figures fit to it and each other.
 
 The chart is rendered by a few lines below, which know just the forms that it uses and fail on any other.
 """
@@ -21,7 +21,7 @@ from homeserver_config import read_settings
 from homeserver_config.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-DEPLOY = ROOT / "deploy"
+DEPLOY = ROOT / "docs" / "deploy"
 CHART = DEPLOY / "helm" / "starling"
 ENVIRONMENT = {
     "STARLING_DATABASE_URL": "postgresql://starling:x@postgres/starling",
@@ -250,4 +250,4 @@ def test_the_manual_names_every_file() -> None:
     manual = (ROOT / "docs" / "deploy.md").read_text()
     for path in DEPLOY.rglob("*"):
         if path.is_file() and "templates" not in path.parts:
-            assert f"../{path.relative_to(ROOT).as_posix()})" in manual, path
+            assert f"({path.relative_to(ROOT / 'docs').as_posix()})" in manual, path
