@@ -244,7 +244,8 @@ class Rooms:
             room = self.cache.find(change.detail.room_id)
             if room is None:
                 if change.detail.room_id in self._loading:
-                    self._overtaken[change.detail.room_id] = change.detail.revision
+                    newest = max(change.detail.revision, self._overtaken.get(change.detail.room_id, 0))
+                    self._overtaken[change.detail.room_id] = newest
             elif change.detail.adopted:
                 self.cache.drop(room.room_id)
             elif room.revision + 1 == change.detail.revision:
